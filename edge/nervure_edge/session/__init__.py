@@ -1,0 +1,7 @@
+"""The session with a hub apart from its IO: a table of states, a list of hubs, a window over the spool."""
+
+from nervure_edge.session.hubs import HubList
+from nervure_edge.session.states import TABLE, Effect, Happened, IllegalStepError, State, step
+from nervure_edge.session.window import Window
+
+__all__ = ["TABLE", "Effect", "Happened", "HubList", "IllegalStepError", "State", "Window", "step"]
