@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from nervure_core.clock import Clock
 from nervure_core.messages import AgentStatus, Desired, Running, TaskOrder
-
 from nervure_hub.coordination.contract import Coordination
 
 if TYPE_CHECKING:

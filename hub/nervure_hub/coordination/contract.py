@@ -8,7 +8,8 @@ Rules
     3. A lease is a hint about life, never an exclusion: whoever owns something writes it with ``put_fenced``, which the
        store refuses once the election key no longer holds the owner's *epoch* (the revision at which the key was made).
     4. Epochs of one election grow strictly, so a record that carries one tells old owners from new ones.
-    5. Every call is bounded in time; a store that can't be reached raises ``StoreUnreachable`` with a hint.
+    5. Every call is bounded in time; a store that can't be reached raises ``StoreUnreachable`` with a hint. After a
+       write that raised it the outcome is unknown: read before you repeat.
     6. Keys are absolute paths (``/nervure/...``), values are bytes, thousands of keys, well under 50 writes a second.
 
 >>> async with open_coordination("memory:") as store:
@@ -19,7 +20,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
@@ -178,8 +179,10 @@ class Coordination(Protocol):
         """
         ...
 
-    def watch(self, prefix: str, from_revision: int) -> AsyncIterator[WatchEvent]:
+    def watch(self, prefix: str, from_revision: int) -> AsyncGenerator[WatchEvent]:
         """Yield every change under ``prefix`` from ``from_revision`` on, in order, for ever.
+
+        A watch outlives an outage of the store. Wrap it in ``contextlib.aclosing`` where you leave it early.
 
         Raises:
             Compacted: The store has forgotten that revision.
