@@ -221,7 +221,5 @@ class Move:
     within_s: float
 
 
-AgentMessage = (
-    Hello | EventBatch | Heartbeat | TaskResult | TaskPart | Lost | DeploymentReport | Goodbye
-)
+AgentMessage = Hello | EventBatch | Heartbeat | TaskResult | TaskPart | Lost | DeploymentReport | Goodbye
 HubMessage = Welcome | Refused | Ack | Credit | HeartbeatAck | Desired | TaskOrder | TaskPart | Move

@@ -116,7 +116,9 @@ class SegmentLog:
             folder.mkdir(parents=True, exist_ok=True)
             self._recover()
         except OSError as error:
-            raise WorldError(f"{folder}: can't open the log: {error.strerror}", hint="check the path and its rights") from error
+            raise WorldError(
+                f"{folder}: can't open the log: {error.strerror}", hint="check the path and its rights"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -180,7 +182,9 @@ class SegmentLog:
             self._write(seq, frame)
         except OSError as error:
             raise LogFull(
-                f"{self._folder}: can't write: {error.strerror}", used_bytes=self.size_bytes, hint="free space on the disk"
+                f"{self._folder}: can't write: {error.strerror}",
+                used_bytes=self.size_bytes,
+                hint="free space on the disk",
             ) from error
         with self._lock:
             segment = self._segments[-1]

@@ -97,7 +97,9 @@ def decode_content(data: bytes) -> TaskContent:
             case "array_record":
                 if len(item.array_record.items) > _MAX_TENSORS:
                     raise MalformedFrame(f"record {item.key!r} has {len(item.array_record.items)} tensors")
-                arrays: Arrays = {entry.key: _array_from_pb(entry.key, entry.value) for entry in item.array_record.items}
+                arrays: Arrays = {
+                    entry.key: _array_from_pb(entry.key, entry.value) for entry in item.array_record.items
+                }
                 _once(item.key, arrays, item.array_record.items)
                 content.arrays[item.key] = arrays
             case "metric_record":
@@ -107,9 +109,7 @@ def decode_content(data: bytes) -> TaskContent:
                 _once(item.key, metrics, item.metric_record.items)
                 content.metrics[item.key] = metrics
             case "config_record":
-                config = {
-                    entry.key: cast("ConfigValue", _value(entry.key, entry.value)) for entry in item.config_record.items
-                }
+                config = {entry.key: _value(entry.key, entry.value) for entry in item.config_record.items}
                 _once(item.key, config, item.config_record.items)
                 content.configs[item.key] = config
             case None:
@@ -199,9 +199,9 @@ def _list_to_pb(
         raise ValueError(f"setting {name!r} mixes types in a list")
 
 
-def _value(name: str, value: pb.MetricRecordValue | pb.ConfigRecordValue) -> MetricValue | ConfigValue:
+def _value(name: str, value: pb.MetricRecordValue | pb.ConfigRecordValue) -> ConfigValue:
     kind = value.WhichOneof("value")
     if kind is None:
         raise MalformedFrame(f"value {name!r} is of an unknown kind")
     found = getattr(value, kind)
-    return list(found.vals) if kind.endswith("_list") else cast("MetricValue | ConfigValue", found)
+    return list(found.vals) if kind.endswith("_list") else cast("ConfigValue", found)

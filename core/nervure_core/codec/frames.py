@@ -387,8 +387,7 @@ def decode_hub(frame: pb.HubFrame) -> HubMessage:
             return Desired(
                 frame.desired.generation,
                 tuple(
-                    Assignment(item.slot, item.name, item.release, item.bundle_id)
-                    for item in frame.desired.assignments
+                    Assignment(item.slot, item.name, item.release, item.bundle_id) for item in frame.desired.assignments
                 ),
             )
         case "task_order":
