@@ -88,8 +88,6 @@ class SessionSettings(Settings):
     backoff_cap_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     mismatch_wait_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     """How long to wait after a hub that speaks another protocol version."""
-    keepalive_s: Annotated[float, Field(ge=1, le=7200)] = 20.0
-    keepalive_timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 10.0
     silence_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """A hub that answers no heartbeat for this long is given up; at least three heartbeats are waited for."""
     drain_timeout_s: Annotated[float, Field(ge=0, le=600)] = 5.0
@@ -102,10 +100,9 @@ class SessionSettings(Settings):
     def _consistent(self) -> SessionSettings:
         if self.backoff_base_s > self.backoff_cap_s:
             raise ValueError(f"backoff_base_s {self.backoff_base_s} is more than backoff_cap_s {self.backoff_cap_s}")
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("certificate_file and key_file go together: give both or neither")
-        if self.certificate_file is not None and self.ca_file is None:
-            raise ValueError("certificate_file without ca_file: a client certificate needs a hub to be verified first")
+        given = [name for name in ("ca_file", "certificate_file", "key_file") if getattr(self, name) is not None]
+        if len(given) in (1, 2):
+            raise ValueError(f"only {' and '.join(given)} given: ca_file, certificate_file and key_file go together")
         return self
 
 
@@ -125,8 +122,7 @@ class ResponseSettings(Settings):
     """What may be done about a finding."""
 
     mode: Literal["observe", "block"] = "observe"
-    """``block`` keeps an expiring list of sources; it enforces nothing by itself."""
-    block_score: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """``block`` lists a finding's source from the score on that the model's manifest allows blocking at."""
     block_ttl_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     max_blocks: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
 

@@ -93,6 +93,8 @@ class ModelInput:
     """A numpy dtype name (``float32``, ``int64``, ``bool``) or ``string``."""
     shape: tuple[int | None, ...]
     """With the batch axis first; ``None`` is any length."""
+    columns: tuple[str, ...] = ()
+    """The columns the model was made for, in order, where its manifest says so."""
 
 
 @dataclass(frozen=True, slots=True)

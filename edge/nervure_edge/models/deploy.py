@@ -1,0 +1,222 @@
+"""From what a hub wants an agent to run to a running model: fetch, verify, load, probe, exchange, commit.
+
+Rules:
+- Only the last word counts: a newer ``Desired`` that comes while one is being carried out is looked at afterwards.
+- A bundle is fetched file by file, by hash and range; what is here already is not fetched again, so a round that changes
+  the weights costs the weights.
+- Faults of the bundle (hash, manifest, inputs, probe) are reported as ``failed`` once and not tried again until the
+  desired state changes; faults of the world (no hub, disk) are tried again.
+- The old model decides until the exchange, and goes on after any failure.
+
+>>> deployer = Deployer(slots, fetch=uplink.fetch, ...)  # doctest: +SKIP
+>>> await deployer.carry_out(assignment)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from nervure_core.bundle import Bundle, BundleError, parse_manifest
+from nervure_core.errors import InputError, WorldError
+from nervure_core.messages import Assignment, DeploymentReport, DeploymentState
+from nervure_edge.models.loaded import LoadedModel, ModelMismatchError, load_model
+from nervure_edge.models.slots import SlotStore
+
+logger = logging.getLogger(__name__)
+
+MAX_MANIFEST_BYTES = 1 << 20
+_T = TypeVar("_T")
+
+
+class Fetch(Protocol):
+    """Bytes of an artifact from ``offset`` on, in order."""
+
+    def __call__(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
+        """Yield chunks.
+
+        Raises:
+            WorldError: No hub is reachable, or the connection broke.
+            BundleError: The hub has no such artifact.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeployBounds:
+    """What a deployment may cost."""
+
+    max_bundle_bytes: int
+    probe_rows: int
+
+
+class Deployer:
+    """Carries assignments out, one at a time.
+
+    Args:
+        store: The models on disk.
+        fetch: Where artifacts come from.
+        exchange: Makes a loaded model the deciding one; raises ``InputError`` when it does not fit the workload.
+        report: Takes reports for the hub.
+        bounds: What a deployment may cost.
+        executor: Runs hashing, loading and probing; None takes the loop's own.
+    """
+
+    def __init__(
+        self,
+        store: SlotStore,
+        *,
+        fetch: Fetch,
+        exchange: Callable[[LoadedModel], None],
+        report: Callable[[DeploymentReport], None],
+        bounds: DeployBounds,
+        executor: Executor | None = None,
+    ) -> None:
+        self._store = store
+        self._fetch = fetch
+        self._exchange = exchange
+        self._report = report
+        self._bounds = bounds
+        self._executor = executor
+        self._failed: dict[str, str] = {}
+
+    async def carry_out(self, assignment: Assignment, running_id: str) -> bool:
+        """Make the assigned model the running one; return whether it runs now.
+
+        Args:
+            assignment: What the hub wants.
+            running_id: Bundle id of the model that runs now, empty without one.
+
+        Raises:
+            WorldError: A fault that may pass; call again later.
+        """
+        if assignment.bundle_id == running_id:
+            self._say(assignment, DeploymentState.RUNNING)
+            return True
+        known = self._failed.get(assignment.bundle_id)
+        if known is not None:
+            self._say(assignment, DeploymentState.FAILED, known)
+            return False
+        self._say(assignment, DeploymentState.FETCHING)
+        try:
+            manifest_bytes = await self._manifest(assignment.bundle_id)
+            await self._files(manifest_bytes, assignment)
+            await self._in_thread(lambda: self._activate(assignment, manifest_bytes))
+        except InputError as error:
+            logger.warning("model %s release %d is refused: %s", assignment.name, assignment.release, error)
+            # Bounded: a hub that sends bad bundles for ever must not grow this table for ever.
+            if len(self._failed) >= 64:
+                self._failed.clear()
+            self._failed[assignment.bundle_id] = error.message
+            self._say(assignment, DeploymentState.FAILED, error.message)
+            return False
+        self._say(assignment, DeploymentState.RUNNING)
+        return True
+
+    async def _manifest(self, bundle_id: str) -> bytes:
+        try:
+            return self._store.bundle(bundle_id).manifest_bytes
+        except BundleError:
+            path = await self._object(bundle_id, MAX_MANIFEST_BYTES)
+        return await self._in_thread(path.read_bytes)
+
+    async def _files(self, manifest_bytes: bytes, assignment: Assignment) -> None:
+        manifest = parse_manifest(manifest_bytes, origin=f"bundle {assignment.bundle_id[:12]}…")
+        if (manifest.name, manifest.release) != (assignment.name, assignment.release):
+            raise BundleError(
+                f"bundle {assignment.bundle_id[:12]}… is {manifest.name} release {manifest.release}, "
+                f"not {assignment.name} release {assignment.release}"
+            )
+        total = sum(entry.size for entry in manifest.files.values())
+        if total > self._bounds.max_bundle_bytes:
+            raise BundleError(f"bundle of {total} bytes is larger than {self._bounds.max_bundle_bytes}")
+        for entry in manifest.files.values():
+            if not self._store.has_object(entry.sha256, entry.size):
+                await self._object(entry.sha256, entry.size)
+
+    async def _object(self, sha256: str, max_bytes: int) -> Path:
+        """Fetch one artifact, going on where an earlier try ended."""
+        part = self._store.part_path(sha256)
+        have = part.stat().st_size if part.exists() else 0
+        if have > max_bytes:
+            part.unlink()
+            have = 0
+        try:
+            with part.open("ab") as file:
+                async for chunk in self._fetch(sha256, have):
+                    have += len(chunk)
+                    if have > max_bytes:
+                        break
+                    file.write(chunk)
+        except OSError as error:
+            raise WorldError(f"{part}: {error.strerror}", hint="check the disk") from error
+        if have > max_bytes:
+            part.unlink()
+            raise BundleError(f"artifact {sha256[:12]}… is larger than the {max_bytes} bytes announced")
+        return await self._in_thread(lambda: self._store.adopt_part(sha256))
+
+    def _activate(self, assignment: Assignment, manifest_bytes: bytes) -> None:
+        slot, bundle_id = assignment.slot, assignment.bundle_id
+        bundle: Bundle = self._store.assemble(manifest_bytes)
+        self._store.try_out(slot, bundle_id)
+        try:
+            self._exchange(load_model(bundle, probe_rows=self._bounds.probe_rows))
+        except InputError:
+            self._store.reject(slot)
+            raise
+        self._store.commit(slot, bundle_id)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _say(self, assignment: Assignment, state: DeploymentState, message: str = "") -> None:
+        self._report(DeploymentReport(assignment.name, assignment.release, assignment.bundle_id, state, message[:500]))
+
+
+def load_slot(store: SlotStore, slot: str, *, probe_rows: int) -> LoadedModel | None:
+    """Return the model that a slot starts with: current, else previous, else golden; None when none is usable.
+
+    A trial that is still marked did not survive: it is cleared and never started from.
+
+    Raises:
+        WorldError: The disk fails.
+    """
+    found = store.slot(slot)
+    if found.trial:
+        logger.warning("bundle %s… did not survive its trial, starting without it", found.trial[:12])
+        store.reject(slot)
+    for bundle_id in dict.fromkeys((found.current, found.previous, found.golden)):
+        if not bundle_id:
+            continue
+        try:
+            return load_model(store.bundle(bundle_id), probe_rows=probe_rows)
+        except InputError as error:
+            logger.warning("bundle %s… cannot be started: %s", bundle_id[:12], error)
+    return None
+
+
+def check_fit(model: LoadedModel, workload: str, features: str) -> None:
+    """Refuse a model that was made for something else than this agent senses.
+
+    Args:
+        model: The candidate.
+        workload: Name of the agent's workload.
+        features: Feature schema that the workload makes; empty when it maps columns by name.
+
+    Raises:
+        ModelMismatchError: Workload or feature schema differ.
+    """
+    manifest = model.manifest
+    if manifest.workload and manifest.workload != workload:
+        raise ModelMismatchError(
+            f"model {manifest.name} is for workload {manifest.workload!r}, this agent runs {workload!r}"
+        )
+    if manifest.features and features and manifest.features != features:
+        raise ModelMismatchError(
+            f"model {manifest.name} wants features {manifest.features!r}, this agent makes {features!r}"
+        )
