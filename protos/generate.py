@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -32,7 +33,10 @@ def generate(target: Path) -> None:
     sources = sorted(str(path.relative_to(HERE)) for path in (HERE / "nervure").rglob("*.proto"))
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     arguments = ["protoc", f"-I{HERE}", f"-I{well_known}"]
-    arguments += [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    arguments += [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
+    arguments += [f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")]
+    # The plug-ins lie beside the interpreter, which need not be on the path.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     status = protoc.main([*arguments, *sources])
     if status:
         raise SystemExit(status)

@@ -104,7 +104,7 @@ _SCHEMA = na.struct(
         "detail": na.string(),
     }
 )
-COLUMNS: tuple[str, ...] = tuple(field.name for field in _SCHEMA.fields)
+COLUMNS: tuple[str, ...] = tuple(str(field.name) for field in _SCHEMA.fields)
 
 
 def _texts(values: list[str]) -> na.c_array.__class__:
@@ -156,7 +156,7 @@ def decode_events(stream: bytes) -> list[Event]:
     """
     try:
         with InputStream.from_readable(io.BytesIO(stream)) as source:
-            rows = [row for chunk in na.ArrayStream(source) for row in chunk.iter_tuples()]
+            rows = list(na.ArrayStream(source).iter_tuples())
     except Exception as error:
         # nanoarrow raises its own private types for a torn stream; whatever it is, the payload is unusable.
         raise BadPayload(f"event payload of {len(stream)} bytes is no Arrow stream: {error}") from error

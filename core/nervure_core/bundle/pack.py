@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import onnxruntime as ort
 from pydantic import ValidationError
@@ -34,6 +34,19 @@ _TYPES = {
 _MAX_MODEL_BYTES = 512 << 20
 
 
+class _Value(Protocol):
+    """What onnxruntime says of one input or output."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def shape(self) -> Sequence[Any] | None: ...
+
+
 def open_model(path: Path) -> ort.InferenceSession:
     """Return a session of the model at ``path`` on one CPU thread.
 
@@ -54,7 +67,7 @@ def open_model(path: Path) -> ort.InferenceSession:
         ) from error
 
 
-def describe(values: Sequence[Any]) -> tuple[TensorSpec, ...]:
+def describe(values: Sequence[_Value]) -> tuple[TensorSpec, ...]:
     """Return the specs of a session's inputs or outputs; a dimension without a number is -1."""
     return tuple(
         TensorSpec(
