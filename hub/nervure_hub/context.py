@@ -57,7 +57,8 @@ class AgentRecord:
     """Changes with every new connection."""
     labels: Mapping[str, str]
     workload: str
-    running: Running | None
+    running: Running
+    """All empty while it has no model."""
     can_train: bool
     examples: int
     """Labelled examples the agent holds for training."""
