@@ -114,6 +114,12 @@ def work_for(ledger: Mapping[str, Run], me: Participant) -> dict[tuple[str, int]
     }
 
 
+def read_contributions(state: Mapping[str, KeyValue]) -> tuple[Contribution, ...]:
+    """Read the contributions to one round from its keys."""
+    found = (_read(Contribution, entry) for entry in state.values())
+    return tuple(contribution for contribution in found if contribution is not None)
+
+
 def _read(kind: type[Record], entry: KeyValue) -> Record | None:
     try:
         return kind.model_validate_json(entry.value)

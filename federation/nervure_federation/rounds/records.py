@@ -54,6 +54,17 @@ class ModelRef(_Record):
     bundle_id: str
 
 
+class SiteCounts(_Record):
+    """What the judge counted at one site."""
+
+    tp: int = 0
+    fp: int = 0
+    tn: int = 0
+    fn: int = 0
+    broken: int = 0
+    """Flows for which the model gave no finite score."""
+
+
 class Scores(_Record):
     """What the judge found of one model on held-out traffic; rates from 0 to 1."""
 
@@ -62,6 +73,8 @@ class Scores(_Record):
     fpr: float
     worst_site: str = ""
     worst_site_fpr: float = 0.0
+    sites: dict[str, SiteCounts] = Field(default_factory=dict)
+    """By ``region/site``."""
 
 
 class Participant(_Record):
@@ -153,11 +166,8 @@ class RoundRecord(_Record):
     bytes_down: int = 0
     candidate_key: str = ""
     """The candidate's weights in the object store (npz)."""
-    accuracy: float | None = None
-    f1: float | None = None
-    fpr: float | None = None
-    worst_site: str = ""
-    worst_site_fpr: float | None = None
+    scores: Scores | None = None
+    """What the judge found of the candidate; None before, and where nobody judges."""
     accepted: bool = False
     reason: str = ""
     release: int = 0
@@ -168,19 +178,6 @@ class RoundRecord(_Record):
     def final(self) -> bool:
         """Whether it will never change again."""
         return self.phase in FINAL
-
-    @property
-    def scores(self) -> Scores | None:
-        """The judge's scores, None where nobody judged."""
-        if self.accuracy is None or self.f1 is None or self.fpr is None or self.worst_site_fpr is None:
-            return None
-        return Scores(
-            accuracy=self.accuracy,
-            f1=self.f1,
-            fpr=self.fpr,
-            worst_site=self.worst_site,
-            worst_site_fpr=self.worst_site_fpr,
-        )
 
 
 class LocalOnly(_Record):

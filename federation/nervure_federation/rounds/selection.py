@@ -29,7 +29,6 @@ def eligible(agents: Iterable[AgentRecord], spec: RunSpec) -> list[str]:
         for agent in agents
         if agent.state == "live"
         and agent.can_train
-        and agent.running is not None
         and agent.running.name == spec.model
         and _examples(agent) >= spec.min_examples
     )
