@@ -24,9 +24,9 @@ A controller:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from nervure_core.clock import Clock
 from nervure_core.messages import AgentStatus, Desired, Running, TaskOrder
@@ -123,6 +123,20 @@ class TaskReply:
     """Empty when ok."""
     content: bytes
     """Encoded ``TaskContent`` (``nervure_core.codec.decode_content``); empty unless ok."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """The answer to a question to the event lake."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+    truncated: bool = False
+    """True when there were more rows than the lake gives out."""
+
+
+LakeQuery = Callable[[str], Awaitable[QueryResult]]
+"""Answers one SELECT over the table ``events``; raises ``InputError`` where the SQL is wrong."""
 
 
 class DirectoryView(Protocol):
