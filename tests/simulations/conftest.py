@@ -21,6 +21,7 @@ from nervure_simulations.report.model import (
     RoundPart,
     Sample,
     Score,
+    SiteScore,
 )
 
 REGIONS = ("americas", "europe", "asia")
@@ -133,6 +134,16 @@ def _round(number: int, rng: random.Random) -> RoundPart:
         started_at_s=start,
         ended_at_s=start + 12.5,
         regions=regions,
+        sites={
+            f"{name}/{kind}": SiteScore(
+                tp=int(60 * f1 * rng.uniform(0.9, 1.0)),
+                fn=int(60 * (1 - f1)),
+                fp=int(140 * fpr * rng.uniform(0.3, 2.0)),
+                tn=140,
+            )
+            for name in REGIONS
+            for kind in ("home", "office", "factory", "shop", "clinic", "farm", "campus", "estate", "lab", "depot")
+        },
     )
 
 

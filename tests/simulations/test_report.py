@@ -62,7 +62,7 @@ def test_the_page_loads_nothing_and_runs_nothing(sample_report: Report) -> None:
     assert reader.loads == []
     assert "script" not in reader.tags
     assert not re.search(r"url\(|@import", page)
-    assert reader.tags.count("svg") == 1 + 10  # the leaf and the charts
+    assert reader.tags.count("svg") == 1 + 12  # the leaf and the charts
 
 
 def test_a_missed_promise_is_said_at_the_top(sample_report: Report) -> None:

@@ -47,7 +47,7 @@ def test_the_page_renders_without_a_word_in_the_console(sample_report: Report, t
     _, page = write_report(sample_report, tmp_path)
     done = browse(page, tmp_path / "profile", "--dump-dom")
     assert "CONSOLE" not in done.stderr
-    assert len(re.findall(r'<svg[^>]*class="chart"', done.stdout)) == 10
+    assert len(re.findall(r'<svg[^>]*class="chart"', done.stdout)) == 12
     assert sample_report.title in done.stdout
 
 

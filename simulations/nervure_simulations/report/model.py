@@ -69,12 +69,23 @@ class Score(Part):
 
 
 class SiteScore(Part):
-    """The judge's measure of one site or region."""
+    """What the judge counted at one site."""
 
-    region: str
-    f1: float
-    fpr: float
-    accuracy: float | None = None
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+
+    @property
+    def f1(self) -> float | None:
+        """F1, None where the site has no attack and none was reported."""
+        wrong = self.fp + self.fn
+        return 2 * self.tp / (2 * self.tp + wrong) if self.tp or wrong else None
+
+    @property
+    def fpr(self) -> float | None:
+        """False positive rate, None where the site has no benign flow."""
+        return self.fp / (self.fp + self.tn) if self.fp + self.tn else None
 
 
 class RoundPart(Part):
@@ -96,6 +107,8 @@ class RoundPart(Part):
     ended_at_s: float | None = None
     regions: dict[str, Score] = Field(default_factory=dict[str, Score])
     """The candidate judged on each region's held-out sites."""
+    sites: dict[str, SiteScore] = Field(default_factory=dict[str, SiteScore])
+    """The same site by site, named ``region/site``."""
 
 
 class DetectionPart(Part):

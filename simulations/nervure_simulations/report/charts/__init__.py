@@ -9,6 +9,7 @@ hovering and for screen readers; every chart takes finished numbers and does no 
 
 from nervure_simulations.report.charts.bands import Band, band_chart
 from nervure_simulations.report.charts.frame import Frame, Mark, Plot
+from nervure_simulations.report.charts.heat import Shade, heat_chart
 from nervure_simulations.report.charts.histogram import histogram_chart
 from nervure_simulations.report.charts.lanes import Lane, Span, lane_chart
 from nervure_simulations.report.charts.lines import Line, line_chart
@@ -24,8 +25,10 @@ __all__ = [
     "Markup",
     "Plot",
     "Scale",
+    "Shade",
     "Span",
     "band_chart",
+    "heat_chart",
     "histogram_chart",
     "lane_chart",
     "line_chart",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nervure_simulations.report.charts import Frame, Line, Markup, line_chart, tag
+from nervure_simulations.report.charts import Frame, Line, Markup, Shade, heat_chart, line_chart, tag
 from nervure_simulations.report.charts.frame import Mark, percent
+from nervure_simulations.report.charts.lanes import lane_height
 from nervure_simulations.report.model import Report, Score
 from nervure_simulations.report.sections.parts import panel, region_colours, section
 
@@ -46,6 +47,7 @@ def learning_section(report: Report) -> Markup | None:
             ),
             class_="grid",
         ),
+        _by_site(report),
         anchor="learning",
     )
 
@@ -125,6 +127,48 @@ def _worst_site(report: Report) -> Markup:
     last = report.rounds[-1]
     named = f"In the last round: {last.worst_site}." if last.worst_site else ""
     return Markup(chart + (tag("p", named, class_="note") if named else ""))
+
+
+def _by_site(report: Report) -> Markup | None:
+    """Draw every site over the rounds: where attacks are found, and where false alarms are raised."""
+    names = sorted({name for one in report.rounds for name in one.sites}, key=_by_region(report))
+    if not names:
+        return None
+    columns = [float(one.round) for one in report.rounds]
+    found = [(name, [one.sites[name].f1 if name in one.sites else None for one in report.rounds]) for name in names]
+    alarms = [(name, [one.sites[name].fpr if name in one.sites else None for one in report.rounds]) for name in names]
+    highest = max((value for _, row in alarms for value in row if value is not None), default=0.0)
+
+    def frame(title: str) -> Frame:
+        return Frame(
+            title=title,
+            x=(columns[0] - 0.5, columns[-1] + 0.5),
+            y=(0.0, float(len(names))),
+            x_label="round",
+            x_ticks=10,
+            y_ticks=0,
+            height=lane_height(len(names), 15.0),
+            left=150.0,
+        )
+
+    f1 = Shade(0.5, 1.0, "var(--leaf)", lambda value: f"F1 {value:.3f}", "F1 0.5 or less", "1")
+    fpr = Shade(0.0, max(highest, 0.01), "var(--fault)", percent, "none", percent(round(max(highest, 0.01), 3)))
+    return tag(
+        "div",
+        panel("F1, site by site", "", heat_chart(frame("F1 of every site over the rounds"), found, columns, f1)),
+        panel(
+            "False alarms, site by site",
+            "",
+            heat_chart(frame("False positive rate of every site over the rounds"), alarms, columns, fpr),
+        ),
+        class_="grid",
+        style="margin-top:18px",
+    )
+
+
+def _by_region(report: Report) -> Callable[[str], tuple[int, str]]:
+    order = {region: index for index, region in enumerate(report.regions)}
+    return lambda name: (order.get(name.partition("/")[0], len(order)), name)
 
 
 def _fault_rounds(report: Report) -> list[Mark]:

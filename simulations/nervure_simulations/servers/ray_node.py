@@ -1,0 +1,68 @@
+"""One Ray runtime for all hubs of a machine, held by a process of its own.
+
+Run as ``python -m nervure_simulations.servers.ray_node FOLDER``: starts a Ray head node, prints one ready line with its
+address, and holds it until SIGTERM. The node's processes are Ray's own children of this one and die with it, so a
+fleet that is stopped, or killed, leaves no Ray session behind.
+
+Rules: the dashboard stays off and the object store small, since hubs keep nothing in it; Ray's own folder lies in the
+system's temporary folder because its socket paths must be short, and is removed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from nervure_simulations.servers.child import ChildSpec, Supervisor, json_ready
+
+OBJECT_STORE_BYTES = 100 << 20
+READY_WITHIN_S = 60.0
+
+
+async def ray_node(supervisor: Supervisor, *, cpus: int = 2) -> str:
+    """Start a Ray runtime under a supervisor and return its address.
+
+    Raises:
+        ChildError: It did not start.
+    """
+    argv = (sys.executable, "-m", "nervure_simulations.servers.ray_node", str(cpus))
+    child = await supervisor.start(ChildSpec("ray", argv, ready=json_ready, grace_s=15.0), within_s=READY_WITHIN_S)
+    return str(child.answer["address"])
+
+
+def main() -> None:
+    """Hold a Ray head node until SIGTERM."""
+    # Blocked before Ray starts its threads, so that only sigwait below sees them.
+    wanted = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns about its own next default
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    folder = Path(tempfile.mkdtemp(prefix="nervure-ray-"))
+    try:
+        context = ray.init(
+            num_cpus=int(sys.argv[1]),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",  # nobody else's business
+            log_to_driver=False,
+            configure_logging=False,
+            _temp_dir=str(folder),
+        )
+        address = context.address_info["gcs_address"]
+        sys.stdout.write(json.dumps({"event": "ready", "address": address, "folder": str(folder)}) + "\n")
+        sys.stdout.flush()
+        signal.sigwait(wanted)
+        ray.shutdown()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
