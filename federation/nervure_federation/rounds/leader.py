@@ -68,9 +68,10 @@ class LeaderRounds:
         self._drivers.clear()
         try:
             with Workshop(self._context.registry, self._context.objects) as workshop:
-                async with asyncio.TaskGroup() as group, aclosing(
-                    follow(self._context.coordination, PREFIX, clock=self._context.clock)
-                ) as states:
+                async with (
+                    asyncio.TaskGroup() as group,
+                    aclosing(follow(self._context.coordination, PREFIX, clock=self._context.clock)) as states,
+                ):
                     async for state in states:
                         self._reconcile(group, workshop, leadership, read_ledger(state))
         except BaseExceptionGroup as several:

@@ -22,12 +22,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nervure_core.bundle import TRAIN, Bundle, Lineage, with_new_weights
+from nervure_core.bundle import TRAIN, Bundle, Lineage, Manifest, with_new_weights
 from nervure_core.errors import InputError
 from nervure_core.tensors import Arrays
 from nervure_federation.judge import Counts, Decision, Heldout, Policy, Verdict, accept, judge_weights
 from nervure_federation.rounds.records import ModelRef, Scores, SiteCounts
-from nervure_federation.rounds.spec import JudgeSpec
+from nervure_federation.rounds.spec import JudgeSpec, RunSpec
 from nervure_hub.coordination import Leadership
 from nervure_hub.objects import ObjectStore
 from nervure_hub.registry import BundleRef, Registry, ReleaseRefused
@@ -133,10 +133,7 @@ class Workshop:
                 raise InputError(f"held-out sets {name!r} are larger than {MAX_HELDOUT_BYTES} bytes together")
             sets[key.removeprefix(prefix).removesuffix(".npz")] = read_heldout(data, key)
         if not sets:
-            raise NoHeldout(
-                f"no held-out sets under {prefix} in the object store",
-                hint="store some as heldout/NAME/REGION/SITE.npz, or run without a judge (`judge: null`)",
-            )
+            raise _no_heldout(name)
         return sets
 
     async def publish(
@@ -173,6 +170,36 @@ class Workshop:
             return published
 
 
+async def check_trainable(registry: Registry, objects: ObjectStore, spec: RunSpec) -> None:
+    """Check that a run can begin, before anybody is asked to do anything.
+
+    Raises:
+        ModelMissing: The registry has no model of that name.
+        NotTrainable: The model's newest release can't be trained.
+        NoHeldout: There is nothing to judge on, and the run wants a judge.
+    """
+    ref = await registry.release(spec.model)
+    manifest = await registry.manifest(ref.bundle_id)
+    if TRAIN not in manifest.files or not manifest.trainable:
+        raise _not_trainable(manifest)
+    if spec.judge is not None and not await objects.list_named(f"{HELDOUT_PREFIX}/{spec.judge.heldout}/"):
+        raise _no_heldout(spec.judge.heldout)
+
+
+def _not_trainable(manifest: Manifest) -> NotTrainable:
+    return NotTrainable(
+        f"model {manifest.name} release {manifest.release} has no {TRAIN} or no trainable tensors",
+        hint="build the bundle with a training graph (nervure_federation.models.build_bundle)",
+    )
+
+
+def _no_heldout(name: str) -> NoHeldout:
+    return NoHeldout(
+        f"no held-out sets under {HELDOUT_PREFIX}/{name}/ in the object store",
+        hint="store some as heldout/NAME/REGION/SITE.npz, or run without a judge (`judge: null`, --no-judge)",
+    )
+
+
 def trainable_of(bundle: Bundle) -> Arrays:
     """Return the tensors that rounds train, in the order of the manifest.
 
@@ -181,10 +208,7 @@ def trainable_of(bundle: Bundle) -> Arrays:
     """
     manifest = bundle.manifest
     if not bundle.has(TRAIN) or not manifest.trainable:
-        raise NotTrainable(
-            f"model {manifest.name} release {manifest.release} has no {TRAIN} or no trainable tensors",
-            hint="build the bundle with a training graph (nervure_federation.models.build_bundle)",
-        )
+        raise _not_trainable(manifest)
     weights = bundle.weights()
     return {name: weights[name] for name in manifest.trainable}
 
