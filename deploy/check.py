@@ -27,6 +27,7 @@ CHECKS: dict[str, list[str]] = {
     "format": [str(BIN / "ruff"), "format", "--check"],
     "wire contract": [str(BIN / "buf"), "lint", "protos"],
     "wire format": [str(BIN / "buf"), "format", "protos", "-d", "--exit-code"],
+    "container files": [str(BIN / "hadolint"), *map(str, (ROOT / "deploy" / "containers").glob("*.Dockerfile"))],
     "generated code": [sys.executable, "protos/generate.py", "--check"],
 }
 

@@ -15,7 +15,7 @@ RUN python -m venv /opt/nervure \
 FROM python:3.11-slim
 COPY --from=build /opt/nervure /opt/nervure
 RUN useradd --system --uid 10001 --home-dir /var/lib/nervure --create-home nervure
-USER nervure
+USER 10001
 ENV PATH=/opt/nervure/bin:$PATH
 VOLUME /var/lib/nervure
 # Live capture needs CAP_NET_RAW; everything else runs without any capability.
