@@ -30,6 +30,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +42,14 @@ from nervure_edge.network.flow import Flow, protocol_name
 from nervure_edge.network.packets import TCP, UDP, Skip, parse
 from nervure_edge.network.services import looks_like_server
 from nervure_edge.network.tcp_state import ACK, FIN, RST, SYN
-from nervure_edge.network.tracks import Counters, Track, reverse
+from nervure_edge.network.tracks import Track, reverse
 from nervure_edge.network.wheel import NEVER, NOWHERE, Wheel
 
 _LARGEST_STEP_BACK_US: Final = 60_000_000
 _MOST_FRAGMENTED: Final = 1024
 _STALE_ENTRIES: Final = 1024
+_STAGES: Final = SYN | FIN | RST
+_SYN_ACK: Final = SYN | ACK
 _KEY_BYTES: Final = (12, 36)
 _BEFORE_ALL: Final = -NEVER
 
@@ -106,8 +109,9 @@ class FlowMeter:
         self._close_us = int(settings.close_s * 1e6)
         self._active_us = int(settings.active_s * 1e6)
         self._max_flows = settings.max_flows
+        self._most_entries = 2 * settings.max_flows + _STALE_ENTRIES
         # One table per protocol keeps the protocol out of the key.
-        self._tables: dict[int, dict[bytes, Counters]] = {TCP: {}, UDP: {}}
+        self._tables: dict[int, dict[bytes, Track]] = {TCP: {}, UDP: {}}
         self._open = 0
         self._wheel: Wheel[Track] = Wheel()
         self._clock_us = _BEFORE_ALL
@@ -139,24 +143,32 @@ class FlowMeter:
                 kind, version, length, fragment, protocol, key, tcp_words, flags = unpack(data, start)
                 if kind == 0x0800 and version == 0x45 and not fragment & 0x3FFF and length <= wire - 14:
                     if protocol == TCP and length >= 40 and tcp_words >= 0x50:
-                        side = tcp(key)
-                        if side is None or flags & 0x07 or time_us - (track := side.track).last_us > track.idle_us:
+                        track = tcp(key)
+                        if track is None or flags & 0x07 or time_us - track.last_us > track.idle_us:
                             self._count(time_us, TCP, key, length, flags)
                             due_us = wheel.due_us
                             continue
-                        side.packets += 1
-                        side.bytes += length
+                        if key == track.key:
+                            track.spkts += 1
+                            track.sbytes += length
+                        else:
+                            track.dpkts += 1
+                            track.dbytes += length
                         if time_us > track.last_us:
                             track.last_us = time_us
                         continue
                     if protocol == UDP and length >= 28:
-                        side = udp(key)
-                        if side is None or time_us - (track := side.track).last_us > track.idle_us:
+                        track = udp(key)
+                        if track is None or time_us - track.last_us > track.idle_us:
                             self._count(time_us, UDP, key, length, 0)
                             due_us = wheel.due_us
                             continue
-                        side.packets += 1
-                        side.bytes += length
+                        if key == track.key:
+                            track.spkts += 1
+                            track.sbytes += length
+                        else:
+                            track.dpkts += 1
+                            track.dbytes += length
                         if time_us > track.last_us:
                             track.last_us = time_us
                         continue
@@ -190,9 +202,9 @@ class FlowMeter:
                     self._wheel.put(track, self._deadline_us(track))
 
     def flush(self) -> None:
-        """End all open flows, the ones that began first before the others."""
-        tracks = {id(side.track): side.track for table in self._tables.values() for side in table.values()}
-        for track in sorted(tracks.values(), key=lambda track: track.last_us):
+        """End all open flows, in the order of their last packets."""
+        tracks = [track for table in self._tables.values() for key, track in table.items() if key == track.key]
+        for track in sorted(tracks, key=attrgetter("last_us")):
             self._end(track)
         self._wheel.drop_stale()
 
@@ -226,55 +238,54 @@ class FlowMeter:
         table = self._tables.get(protocol)
         if table is None:
             table = self._tables[protocol] = {}
-        side = table.get(key)
-        if side is not None:
-            track = side.track
-            if track.idle_us == self._attempt_us and track.other.packets:
+        track = table.get(key)
+        if track is not None:
+            if track.idle_us == self._attempt_us and track.dpkts:
                 track.idle_us = self._idle_us  # answered, though not by a SYN of its own
-            silent = time_us - track.last_us > track.idle_us
-            if silent or (track.closed and flags & SYN and not flags & ACK):
+            if time_us - track.last_us > track.idle_us or (track.closed and flags & _SYN_ACK == SYN):
                 self._end(track)
-                side = None
-        if side is None:
-            side = self._begin(time_us, protocol, key, flags)
-        track = side.track
-        side.packets += 1
-        side.bytes += length
-        if time_us > track.last_us:
+                track = None
+        if track is None:
+            track = self._begin(time_us, protocol, key, flags, table)
+        elif time_us > track.last_us:
             track.last_us = time_us
-        if flags & 0x07:
-            side.flags |= flags
-            self._advance_tcp(track)
+        if key == track.key:
+            track.spkts += 1
+            track.sbytes += length
+            track.sflags |= flags
+        else:
+            track.dpkts += 1
+            track.dbytes += length
+            track.dflags |= flags
+        if flags & _STAGES and not track.closed:
+            source, other = track.sflags, track.dflags
+            if (source | other) & RST or source & other & FIN:
+                track.closed = True
+                track.idle_us = self._close_us
+                self._wheel.put(track, track.last_us + self._close_us)
+            elif other:
+                track.idle_us = self._idle_us
 
-    def _advance_tcp(self, track: Track) -> None:
-        """Move a TCP conversation to the stage that its flags say it has reached."""
-        source, other = track.source.flags, track.other.flags
-        if track.closed:
-            return
-        if (source | other) & RST or source & other & FIN:
-            track.closed = True
-            track.idle_us = self._close_us
-            self._wheel.put(track, self._deadline_us(track))
-        elif other:
-            track.idle_us = self._idle_us
-
-    def _begin(self, time_us: int, protocol: int, key: bytes, flags: int) -> Counters:
-        """Open a flow for a packet that belongs to none, and return the side of its sender."""
+    def _begin(self, time_us: int, protocol: int, key: bytes, flags: int, table: dict[bytes, Track]) -> Track:
+        """Open a flow for a packet that belongs to none."""
         if self._open >= self._max_flows:
             self._evict()
-        answer = _is_answer(protocol, key, flags)
-        backward = reverse(key)
-        attempt = protocol == TCP and flags & SYN and not flags & ACK
-        track = Track(protocol, backward if answer else key, time_us, self._attempt_us if attempt else self._idle_us)
-        sender, receiver = (track.other, track.source) if answer else (track.source, track.other)
-        table = self._tables[protocol]
-        table[backward] = receiver
-        table[key] = sender  # last, for both keys are one where a host sends to itself from the same port
+        idle_us = self._idle_us
+        if protocol == TCP and flags & SYN:
+            answer = bool(flags & ACK)
+            if not answer:
+                idle_us = self._attempt_us
+        else:
+            answer = (protocol in (TCP, UDP)) and _is_from_server(protocol, key)
+        back = reverse(key)
+        track = Track(protocol, back, key, time_us, idle_us) if answer else Track(protocol, key, back, time_us, idle_us)
+        table[key] = table[back] = track
         self._open += 1
-        self._wheel.put(track, self._deadline_us(track))
-        if self._wheel.size > 2 * self._max_flows + _STALE_ENTRIES:
-            self._wheel.drop_stale()
-        return sender
+        wheel = self._wheel
+        wheel.put(track, time_us + (min(self._active_us, idle_us)))
+        if wheel.size > self._most_entries:
+            wheel.drop_stale()
+        return track
 
     def _evict(self) -> None:
         """End the flow that would end next."""
@@ -297,26 +308,22 @@ class FlowMeter:
     def _end(self, track: Track) -> None:
         """Forget a flow and hand on its record."""
         table = self._tables[track.protocol]
-        table.pop(track.key, None)
-        table.pop(reverse(track.key), None)
+        del table[track.key]
+        table.pop(track.back, None)  # the same key where a host sends to itself from the same port
         track.slot = NOWHERE
         self._open -= 1
         self._emit(track)
 
     def _emit(self, track: Track) -> None:
-        if track.source.packets or track.other.packets:  # nothing came since its last record was cut
+        if track.spkts or track.dpkts:  # else nothing came since its last record was cut
             self._ended.append(track.flow())
             self.counts.flows += 1
 
 
-def _is_answer(protocol: int, key: bytes, flags: int) -> bool:
-    """Return whether the first packet seen of a flow was sent by the side that was asked."""
-    if protocol == TCP and flags & SYN:
-        return bool(flags & ACK)
-    if protocol != TCP and protocol != UDP:
-        return False
-    sport, dport = int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
+def _is_from_server(protocol: int, key: bytes) -> bool:
+    """Return whether a conversation met in its middle is seen from the side of a well-known service."""
     name = protocol_name(protocol)
+    sport, dport = int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
     return looks_like_server(name, sport) and not looks_like_server(name, dport)
 
 

@@ -73,6 +73,10 @@ TABLE: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 
+_BY_FLAGS: Final = tuple([side_of(number & 8, number & 7) for number in range(16)])
+_STATES: Final = tuple([tuple([TABLE[source][other] for other in _BY_FLAGS]) for source in _BY_FLAGS])
+
+
 def conn_state(protocol: int, *, spkts: int, sflags: int, dpkts: int, dflags: int) -> str:
     """Return the state of a conversation.
 
@@ -84,7 +88,7 @@ def conn_state(protocol: int, *, spkts: int, sflags: int, dpkts: int, dflags: in
         dflags: Union of that side's TCP flags.
     """
     if protocol == 6:
-        return TABLE[side_of(spkts, sflags)][side_of(dpkts, dflags)]
+        return _STATES[sflags & 7 | (8 if spkts else 0)][dflags & 7 | (8 if dpkts else 0)]
     if protocol == 17:
         if spkts:
             return "SF" if dpkts else "S0"

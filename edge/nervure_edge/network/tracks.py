@@ -1,7 +1,7 @@
 """What the meter remembers of a flow that is still open.
 
-A flow has two sides with counters of their own. The table maps *both* directions of the endpoints' key to their side, so a packet
-finds its counters with one look-up and no comparison of addresses; both sides share one track for what belongs to the flow as a whole.
+The table maps the endpoints' key of *both* directions to one track; whether a packet is the source's is told by comparing its key with the
+track's. One object per flow, without references to others, keeps creation cheap and the garbage collector out of it.
 """
 
 from __future__ import annotations
@@ -17,76 +17,84 @@ from nervure_edge.network.wheel import NOWHERE
 _ports = struct.Struct(">HH").unpack_from
 
 
-class Counters:
-    """One side of an open flow."""
-
-    __slots__ = ("bytes", "flags", "packets", "track")
-
-    def __init__(self, track: Track) -> None:
-        self.track = track
-        self.packets = 0
-        self.bytes = 0
-        self.flags = 0
-        """Union of the TCP flags seen."""
-
-
 class Track:
-    """An open flow."""
+    """An open flow.
 
-    __slots__ = ("closed", "idle_us", "key", "last_us", "other", "protocol", "slot", "source", "start_us")
+    Args:
+        protocol: IP protocol number.
+        key: Endpoints as the source writes them: addresses, then ports.
+        back: Endpoints as the other side writes them.
+        time_us: When its first packet came, in microseconds.
+        idle_us: Silence that ends it.
+    """
 
-    def __init__(self, protocol: int, key: bytes, time_us: int, idle_us: int) -> None:
+    __slots__ = (
+        "back",
+        "closed",
+        "dbytes",
+        "dflags",
+        "dpkts",
+        "idle_us",
+        "key",
+        "last_us",
+        "protocol",
+        "sbytes",
+        "sflags",
+        "slot",
+        "spkts",
+        "start_us",
+    )
+
+    def __init__(self, protocol: int, key: bytes, back: bytes, time_us: int, idle_us: int) -> None:
         self.protocol = protocol
         self.key = key
-        """Endpoints as the source writes them."""
-        self.start_us = time_us
-        self.last_us = time_us
+        self.back = back
+        self.start_us = self.last_us = time_us
         self.idle_us = idle_us
         """Silence that ends it, at its present stage."""
         self.closed = False
         """Whether TCP has ended it; it stays a moment for the last acknowledgements."""
         self.slot = NOWHERE
-        self.source = Counters(self)
-        self.other = Counters(self)
+        self.spkts = self.sbytes = self.sflags = 0
+        self.dpkts = self.dbytes = self.dflags = 0
 
     def flow(self) -> Flow:
         """Return what was seen so far."""
-        source, other = self.source, self.other
-        half = (len(self.key) - 4) >> 1
-        family = socket.AF_INET if half == 4 else socket.AF_INET6
-        sport, dport = _ports(self.key, half + half)
+        key, spkts, dpkts = self.key, self.spkts, self.dpkts
+        if len(key) == 12:
+            source, destination = socket.inet_ntoa(key[:4]), socket.inet_ntoa(key[4:8])
+            sport, dport = _ports(key, 8)
+        else:
+            source = socket.inet_ntop(socket.AF_INET6, key[:16])
+            destination = socket.inet_ntop(socket.AF_INET6, key[16:32])
+            sport, dport = _ports(key, 32)
         name = protocol_name(self.protocol)
         return Flow(
             start_us=self.start_us,
             dur_us=max(0, self.last_us - self.start_us),
-            src=socket.inet_ntop(family, self.key[:half]),
-            dst=socket.inet_ntop(family, self.key[half : half + half]),
+            src=source,
+            dst=destination,
             sport=sport,
             dport=dport,
             proto=name,
             service=service_of(name, sport, dport),
-            state=conn_state(
-                self.protocol,
-                spkts=source.packets,
-                sflags=source.flags,
-                dpkts=other.packets,
-                dflags=other.flags,
-            ),
-            spkts=source.packets,
-            dpkts=other.packets,
-            sbytes=source.bytes,
-            dbytes=other.bytes,
+            state=conn_state(self.protocol, spkts=spkts, sflags=self.sflags, dpkts=dpkts, dflags=self.dflags),
+            spkts=spkts,
+            dpkts=dpkts,
+            sbytes=self.sbytes,
+            dbytes=self.dbytes,
         )
 
     def restart(self, now_us: int) -> None:
         """Begin a new record of a conversation that goes on: counters from nought, but that it was opened is remembered."""
-        for side in (self.source, self.other):
-            side.packets = side.bytes = 0
-            side.flags &= SYN
+        self.spkts = self.sbytes = self.dpkts = self.dbytes = 0
+        self.sflags &= SYN
+        self.dflags &= SYN
         self.start_us = now_us
 
 
 def reverse(key: bytes) -> bytes:
     """Return the endpoints' key as the other side writes it."""
-    half = (len(key) - 4) >> 1
-    return key[half : half + half] + key[:half] + key[-2:] + key[-4:-2]
+    if len(key) == 12:
+        return key[4:8] + key[:4] + key[10:] + key[8:10]
+    return key[16:32] + key[:16] + key[34:] + key[32:34]

@@ -67,6 +67,11 @@ class RecordFile:
         self._damaged = 0
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self._source.path
+
+    @property
     def skipped(self) -> int:
         """Rows that were damaged or too long."""
         return self._damaged + self._lines.dropped
