@@ -111,7 +111,7 @@ def _run(
             hint="make the held-out sets with the feature schema of this model",
         )
     chunks = [
-        session.run([manifest.decision.output], {spec.name: x[start : start + ROWS_AT_ONCE]})[0]
+        np.asarray(session.run([manifest.decision.output], {spec.name: x[start : start + ROWS_AT_ONCE]})[0])
         for start in range(0, len(x), ROWS_AT_ONCE)
     ]
     return np.concatenate(chunks) if chunks else np.zeros((0, max(len(manifest.labels), 1)), np.float32)

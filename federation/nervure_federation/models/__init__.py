@@ -12,7 +12,17 @@ weights; :func:`build_bundle` turns any softmax classifier in ONNX into a traina
 from nervure_federation.models import mlp
 from nervure_federation.models.bundles import Purpose, build_bundle
 from nervure_federation.models.fitting import Fit, Fitter, Schedule
-from nervure_federation.models.normalisation import Normalisation
+from nervure_federation.models.normalisation import Normalisation, heavy_tailed
 from nervure_federation.models.starting import starting_bundle
 
-__all__ = ["Fit", "Fitter", "Normalisation", "Purpose", "Schedule", "build_bundle", "mlp", "starting_bundle"]
+__all__ = [
+    "Fit",
+    "Fitter",
+    "Normalisation",
+    "Purpose",
+    "Schedule",
+    "build_bundle",
+    "heavy_tailed",
+    "mlp",
+    "starting_bundle",
+]

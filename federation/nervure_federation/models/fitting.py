@@ -87,7 +87,7 @@ class Fitter:
                 rows = order[begin : begin + plan.batch_size]
                 loss, *news = self._session.run(self._fetch, {"x": x[rows], names.LABELS: y[rows], **fixed, **held})
                 held = dict(zip(self._carried, news, strict=True))
-                losses.append(float(loss))
+                losses.append(float(np.asarray(loss)))
                 steps += 1
         weights = {name: held[names.parameter(name)] for name in start}
         return Fit(weights, float(np.mean(losses)) if losses else 0.0, steps)

@@ -29,6 +29,17 @@ NARROW = 0.05
 """Columns whose spread in the sample is below this are taken as constant there: dividing by it would blow up noise."""
 
 
+def heavy_tailed(columns: Sequence[str]) -> tuple[bool, ...]:
+    """Say which columns of a feature vector are heavy-tailed, by the way feature schemas name them.
+
+    Numbers are; columns that stand for one word of a vocabulary (``proto=tcp``) or for a yes (``is_…``) are not.
+
+    >>> heavy_tailed(("sbytes", "is_sm_ips_ports", "proto=tcp"))
+    (True, False, False)
+    """
+    return tuple("=" not in column and not column.startswith("is_") for column in columns)
+
+
 @dataclass(frozen=True, slots=True)
 class Normalisation:
     """Frozen constants of the normalisation.
