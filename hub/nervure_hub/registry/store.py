@@ -107,7 +107,8 @@ class Registry:
         """Return all releases of a model, or of all models, ordered by name and release."""
         prefix = f"{MODELS_PREFIX}{name}/" if name else MODELS_PREFIX
         entries, _ = await self._coordination.list(prefix)
-        return [BundleRef.from_bytes(entry.key, entry.value) for entry in entries]
+        found = (BundleRef.from_bytes(entry.key, entry.value) for entry in entries)
+        return sorted(found, key=lambda ref: (ref.name, ref.release))
 
     async def latest(self, name: str) -> BundleRef | None:
         """Return the newest release of a model, or None where there is none."""

@@ -65,11 +65,14 @@ async def test_a_killed_leader_is_followed_by_one_with_a_higher_epoch(etcd_serve
 
 
 async def test_a_frozen_leader_is_replaced(etcd_server: EtcdServer) -> None:
-    async with asyncio.timeout(60), EtcdCoordination([etcd_server.endpoint]) as store:
-        async with leader_process(etcd_server.endpoint, "frozen") as (process, epoch):
-            process.send_signal(signal.SIGSTOP)
-            async with store.campaign("frozen", "heir", 1.0) as leadership:
-                assert leadership.epoch > epoch
+    async with (
+        asyncio.timeout(60),
+        EtcdCoordination([etcd_server.endpoint]) as store,
+        leader_process(etcd_server.endpoint, "frozen") as (process, epoch),
+    ):
+        process.send_signal(signal.SIGSTOP)
+        async with store.campaign("frozen", "heir", 1.0) as leadership:
+            assert leadership.epoch > epoch
 
 
 async def test_a_watch_and_a_client_outlive_a_restart_of_the_server(tmp_path: Path) -> None:
@@ -96,14 +99,17 @@ async def _until_written(store: EtcdCoordination, key: str, value: bytes) -> Non
 
 
 async def test_a_hanging_server_costs_a_bounded_time_and_the_lease(own_server: EtcdServer) -> None:
-    async with EtcdCoordination([own_server.endpoint], call_s=0.5) as store:
-        async with asyncio.timeout(30), store.campaign("hang", "me", 1.0) as leadership:
-            own_server.pause()
-            await leadership.lost.wait()
-            with pytest.raises(StoreUnreachable) as raised:
-                await store.get("/a")
-            assert "does not answer" in raised.value.message
-            own_server.resume()
+    async with (
+        EtcdCoordination([own_server.endpoint], call_s=0.5) as store,
+        asyncio.timeout(30),
+        store.campaign("hang", "me", 1.0) as leadership,
+    ):
+        own_server.pause()
+        await leadership.lost.wait()
+        with pytest.raises(StoreUnreachable) as raised:
+            await store.get("/a")
+        assert "does not answer" in raised.value.message
+        own_server.resume()
 
 
 async def test_a_compacted_revision_is_said_and_follow_lists_again(own_server: EtcdServer) -> None:
