@@ -19,6 +19,9 @@ from nervure_core.bundle.store import INFER, Bundle, BundleError, write_bundle
 from nervure_core.errors import ConfigurationError, InputError
 from nervure_core.validation import first_problem
 
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
 _TYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -53,6 +56,8 @@ def open_model(path: Path) -> ort.InferenceSession:
     Raises:
         InputError: onnxruntime refuses the file; the first line of its reason is in the message.
     """
+    import onnxruntime as ort  # 30 MiB that a device without a model need not carry
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
