@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import onnxruntime as ort
 from pydantic import ValidationError
 
 from nervure_core.bundle.manifest import DecisionKind, DecisionSpec, Manifest, TensorSpec
