@@ -121,7 +121,8 @@ def _round(number: int, rng: random.Random) -> RoundPart:
     }
     return RoundPart(
         round=number,
-        region_updates={name: 10 for name in REGIONS if name != "europe" or number < 6},
+        region_updates=3 if number < 6 else 2,
+        updates={name: 10 for name in REGIONS if name != "europe" or number < 6},
         accuracy=min(0.995, f1 + 0.012),
         f1=f1,
         fpr=fpr,

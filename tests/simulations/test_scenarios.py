@@ -43,7 +43,7 @@ def test_a_file_of_ones_own_is_read_with_defaults(tmp_path: Path) -> None:
         ("name: x\nregions: {a: {agents: 1, agent_processes: 2}}\n", "regions.a: agent_processes 2 is more than"),
         ("name: x\nregions: {a: {}}\nfaults: [{kind: kill-hub, region: a}]\n", "kill every hub"),
         ("name: x\n", "regions: field required"),
-        (SMALL + "traffic: {held_out: 0.6, history: 0.5}\n", "leave no traffic to replay"),
+        (SMALL + "traffic: {history: 1.5}\n", "traffic.history: input should be less than 1 (found 1.5)"),
         ("name: x\nregions: {Bad Name: {}}\n", "regions.Bad Name"),
         ("- a\n- b\n", "a scenario is a mapping with name and regions, found list"),
         ("name: [\n", "not YAML (line 2"),

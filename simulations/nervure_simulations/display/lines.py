@@ -54,7 +54,7 @@ class LinesDisplay:
 def round_line(record: RoundPart) -> str:
     """Say what came of a round in one line."""
     outcome = f"accepted as release {record.release}" if record.accepted else f"not accepted: {record.reason}"
-    updates = " + ".join(str(count) for count in record.region_updates.values())
+    updates = " + ".join(str(count) for count in record.updates.values())
     return (
         f"round {record.round}: {updates} updates, F1 {record.f1:.4f}, false positives {record.fpr:.2%} "
         f"(worst site {record.worst_site_fpr:.2%}), {outcome}"

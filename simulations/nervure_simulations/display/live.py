@@ -99,7 +99,7 @@ class LiveDisplay:
         for one in self._rounds[-10:]:
             table.add_row(
                 str(one.round),
-                " + ".join(str(count) for count in one.region_updates.values()),
+                " + ".join(str(count) for count in one.updates.values()),
                 f"{one.f1:.4f}",
                 f"{one.fpr:.2%}",
                 f"{one.worst_site_fpr:.2%}",

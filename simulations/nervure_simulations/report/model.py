@@ -92,7 +92,9 @@ class RoundPart(Part):
     """One federated round."""
 
     round: int
-    region_updates: dict[str, int]
+    region_updates: int
+    """Regional aggregates that the leader joined."""
+    updates: dict[str, int] = Field(default_factory=dict[str, int])
     """Agents whose updates each region joined."""
     accuracy: float
     f1: float

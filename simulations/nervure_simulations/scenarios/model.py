@@ -57,17 +57,9 @@ class Traffic(Part):
     """What the agents see."""
 
     replay_s: float = Field(default=150.0, gt=0, le=86_400)
-    """Each site's live share of traffic is spread over this many seconds."""
-    held_out: float = Field(default=0.3, gt=0, lt=1)
-    """The last share of each site's time, which no agent sees: candidates are judged on it."""
+    """The rest of what each agent sees is spread evenly over this many seconds."""
     history: float = Field(default=0.3, ge=0, lt=1)
-    """The first share of each site's time, already there when the fleet starts: what the first rounds learn from."""
-
-    @model_validator(mode="after")
-    def _something_is_left(self) -> Self:
-        if self.held_out + self.history >= 1:
-            raise ValueError(f"held_out {self.held_out} and history {self.history} leave no traffic to replay")
-        return self
+    """The first share of what an agent sees comes at once: what the first rounds learn from."""
 
 
 class Learning(Part):
@@ -85,11 +77,13 @@ class Learning(Part):
     proximal_mu: float = Field(default=0.0, ge=0, le=10)
     """FedProx's pull towards the global weights; 0 for the other strategies."""
     quorum: float = Field(default=0.6, gt=0, le=1)
-    """Share of a region's agents whose updates close its round."""
+    """Share of a region's agents whose updates are enough to close its round."""
     deadline_s: float = Field(default=20.0, gt=0, le=3600)
     """A region waits no longer for its agents in one round."""
-    pause_s: float = Field(default=2.0, ge=0, le=3600)
-    """Between rounds: agents take the new weights and see fresh traffic."""
+    straggler_s: float = Field(default=3.0, ge=0, le=3600)
+    """How long a region waits for the rest once its quorum is there."""
+    starting_flows: int = Field(default=120, ge=20, le=1_000_000)
+    """The starting model is made from so many flows of one site."""
 
     @model_validator(mode="after")
     def _mu_fits_the_strategy(self) -> Self:

@@ -14,7 +14,7 @@ def rounds_section(report: Report) -> Markup | None:
     rows = [
         (
             one.round,
-            ", ".join(f"{region} {count}" for region, count in one.region_updates.items()),
+            ", ".join(f"{region} {count}" for region, count in one.updates.items()),
             score(one.f1),
             score(one.accuracy),
             share(one.fpr, 2),
