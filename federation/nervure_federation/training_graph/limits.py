@@ -24,6 +24,7 @@ def reasons(model: ModelProto, forward: Forward, loss: Loss, trainable: Sequence
     found = [
         *_of_model(model),
         *_of_weights(model.graph, trainable),
+        *_of_constants(forward),
         *_of_output(forward, loss),
         *_of_nodes(forward),
         *_of_reach(forward),
@@ -57,6 +58,14 @@ def _of_weights(graph: GraphProto, trainable: Sequence[str]) -> Iterator[str]:
             yield f"weight {name!r} is {TensorProto.DataType.Name(kinds[name])}, not float32 or float64"
     if len({kinds[name] for name in trainable if name in kinds}) > 1:
         yield "its weights are of different types"
+
+
+def _of_constants(forward: Forward) -> Iterator[str]:
+    # A trainable weight may rest in another file, since only its shape is needed; a constant's value becomes part of the
+    # training graph.
+    for tensor in forward.constants:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            yield f"the value of {tensor.name!r} rests in another file: load external data first"
 
 
 def _of_output(forward: Forward, loss: Loss) -> Iterator[str]:

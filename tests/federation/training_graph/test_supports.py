@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from nervure_core.errors import InputError
 from nervure_federation import training_graph
@@ -117,3 +117,19 @@ def test_a_broken_model_is_an_input_error(parse: Any) -> None:
     model.graph.node[1].domain = "com.example"  # no such domain is imported
     with pytest.raises(InputError, match="not a valid ONNX model"):
         training_graph.supports(model, trainable=("w",))
+
+
+def test_values_in_another_file_are_needed_of_constants_only(parse: Any) -> None:
+    model = parse(
+        f"net (float[N, 2] x) => (float[N, 2] p) <{W}, float[2] mean = {{1, 2}}>"
+        "{ c = Sub(x, mean) h = MatMul(c, w) p = Softmax(h) }"
+    )
+    for tensor in model.graph.initializer:
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="weights.bin")
+        tensor.ClearField("float_data")
+    said = training_graph.supports(model, trainable=("w",))
+    assert said == ["the value of 'mean' rests in another file: load external data first"]
+    model.graph.initializer[1].CopyFrom(helper.make_tensor("mean", TensorProto.FLOAT, [2], [1, 2]))
+    assert training_graph.supports(model, trainable=("w",)) == []
+    training_graph.build(model, trainable=("w",))
