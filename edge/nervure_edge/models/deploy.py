@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from nervure_core.bundle import Bundle, BundleError, parse_manifest
+from nervure_core.bundle import Bundle, BundleError, parse_manifest, read_bundle
 from nervure_core.errors import InputError, WorldError
 from nervure_core.messages import Assignment, DeploymentReport, DeploymentState
+from nervure_edge.models.fetch import Fetch
 from nervure_edge.models.loaded import LoadedModel, ModelMismatchError, load_model
 from nervure_edge.models.slots import SlotStore
 
@@ -32,19 +33,6 @@ logger = logging.getLogger(__name__)
 
 MAX_MANIFEST_BYTES = 1 << 20
 _T = TypeVar("_T")
-
-
-class Fetch(Protocol):
-    """Bytes of an artifact from ``offset`` on, in order."""
-
-    def __call__(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
-        """Yield chunks.
-
-        Raises:
-            WorldError: No hub is reachable, or the connection broke.
-            BundleError: The hub has no such artifact.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +108,7 @@ class Deployer:
 
     async def _manifest(self, bundle_id: str) -> bytes:
         try:
-            return self._store.bundle(bundle_id).manifest_bytes
+            return (await self._in_thread(lambda: self._store.bundle(bundle_id))).manifest_bytes
         except BundleError:
             path = await self._object(bundle_id, MAX_MANIFEST_BYTES)
         return await self._in_thread(path.read_bytes)
@@ -220,3 +208,37 @@ def check_fit(model: LoadedModel, workload: str, features: str) -> None:
         raise ModelMismatchError(
             f"model {manifest.name} wants features {manifest.features!r}, this agent makes {features!r}"
         )
+
+
+def start_with(
+    store: SlotStore, slot: str, folder: Path, running: LoadedModel | None, *, probe_rows: int
+) -> LoadedModel:
+    """Return the model to start with when a local bundle was given.
+
+    What a hub has deployed since wins: the same model in the same or a later release is kept.
+
+    Args:
+        store: The models on disk; the bundle is copied in.
+        slot: Which slot it is for.
+        folder: The local bundle.
+        running: What the slot would start with.
+        probe_rows: As for ``load_model``.
+
+    Raises:
+        InputError: The bundle is broken, or its model fails.
+        WorldError: The disk fails.
+    """
+    given = read_bundle(folder)
+    if running is not None:
+        same = running.manifest.name == given.manifest.name
+        if running.bundle.bundle_id == given.bundle_id or (same and running.manifest.release > given.manifest.release):
+            return running
+    bundle = store.install(folder)
+    store.try_out(slot, bundle.bundle_id)
+    try:
+        model = load_model(bundle, probe_rows=probe_rows)
+    except InputError:
+        store.reject(slot)
+        raise
+    store.commit(slot, bundle.bundle_id)
+    return model

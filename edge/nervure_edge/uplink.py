@@ -1,0 +1,108 @@
+"""The agent's end of the call: one hub over grpc.aio.
+
+Rules:
+- The only file of the agent that touches gRPC and generated code; domain messages go in and come out.
+- A stream that a server cuts surfaces as ``AioRpcError`` or as ``asyncio.InvalidStateError``, one that we closed as
+  ``UsageError``: all of them leave here as ``LinkDownError``.
+- Artifacts come over the same channel as the session, so a hub that is reachable for one is for the other.
+
+>>> link = GrpcLink("localhost:7443")  # doctest: +SKIP
+>>> await link.ready(); await link.send(hello); await link.receive()  # doctest: +SKIP
+Welcome(...)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import TypeAlias
+
+import grpc
+import grpc.aio
+
+from nervure.v1 import artifacts_pb2, artifacts_pb2_grpc, session_pb2, session_pb2_grpc
+from nervure_core.codec import decode_hub, encode_agent
+from nervure_core.messages import AgentMessage, HubMessage
+from nervure_core.transport import TlsFiles, channel
+from nervure_edge.models.fetch import NoSuchArtifactError
+from nervure_edge.session.runner import LinkDownError
+
+_Call: TypeAlias = grpc.aio.StreamStreamCall[session_pb2.AgentFrame, session_pb2.HubFrame]
+
+
+class GrpcLink:
+    """A channel to one hub with the session's stream on it.
+
+    Args:
+        hub: ``host:port``.
+        tls: Certificates; None speaks in the clear.
+
+    Raises:
+        ConfigurationError: A TLS file cannot be read.
+    """
+
+    def __init__(self, hub: str, tls: TlsFiles | None = None) -> None:
+        self._hub = hub
+        self._channel = channel(hub, tls)
+        self._call: _Call | None = None
+
+    def __repr__(self) -> str:
+        return f"<GrpcLink {self._hub}>"
+
+    async def ready(self) -> None:
+        # The first failure is the answer: our own waits with jitter replace gRPC's retries.
+        state = self._channel.get_state(try_to_connect=True)
+        while state is not grpc.ChannelConnectivity.READY:
+            if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+                raise LinkDownError(f"{self._hub} cannot be reached")
+            await self._channel.wait_for_state_change(state)
+            state = self._channel.get_state(try_to_connect=True)
+
+    async def send(self, message: AgentMessage) -> None:
+        with self._mapped():
+            if self._call is None:
+                self._call = session_pb2_grpc.SessionServiceStub(self._channel).Connect()
+            await self._call.write(encode_agent(message))
+
+    async def receive(self) -> HubMessage | None:
+        if self._call is None:
+            raise LinkDownError(f"nothing was sent to {self._hub} yet")
+        with self._mapped():
+            frame = await self._call.read()
+        return decode_hub(frame) if isinstance(frame, session_pb2.HubFrame) else None
+
+    async def finish(self) -> None:
+        with self._mapped():
+            if self._call is not None:
+                await self._call.done_writing()
+
+    async def fetch(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
+        request = artifacts_pb2.FetchRequest(sha256=sha256, offset=offset)
+        call = artifacts_pb2_grpc.ArtifactServiceStub(self._channel).Fetch(request)
+        try:
+            with self._mapped(sha256):
+                async for chunk in call:
+                    if chunk.offset != offset:
+                        raise LinkDownError(f"artifact {sha256[:12]}…: chunk at {chunk.offset} where {offset} was due")
+                    offset += len(chunk.data)
+                    yield chunk.data
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+        await self._channel.close()
+
+    @contextlib.contextmanager
+    def _mapped(self, sha256: str = "") -> Iterator[None]:
+        """Turn every way a call may fail into our own errors."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            if sha256 and error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
+                raise NoSuchArtifactError(self._hub, sha256) from error
+            raise LinkDownError(f"{self._hub}: {error.code().name.lower()}: {error.details()}") from error
+        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+            raise LinkDownError(f"{self._hub}: the stream was cut") from error
