@@ -9,16 +9,10 @@ in and out.
 Goodbye(reason='done')
 """
 
+from nervure_core.codec.agent_frames import decode_agent, encode_agent
 from nervure_core.codec.content import decode_content, encode_content, join_parts, split_content
-from nervure_core.codec.frames import (
-    MalformedFrame,
-    decode_agent,
-    decode_batch,
-    decode_hub,
-    encode_agent,
-    encode_batch,
-    encode_hub,
-)
+from nervure_core.codec.hub_frames import decode_hub, encode_hub
+from nervure_core.codec.shared import MalformedFrame, decode_batch, encode_batch
 from nervure_core.messages import Goodbye
 
 __all__ = [

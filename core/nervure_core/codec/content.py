@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from nervure.v1 import tasks_pb2 as pb
-from nervure_core.codec.frames import MalformedFrame
+from nervure_core.codec.shared import MalformedFrame
 from nervure_core.messages import MAX_PART_BYTES, TaskPart
 from nervure_core.tensors import MAX_CONTENT_BYTES, Arrays, ConfigValue, MetricValue, TaskContent
 
