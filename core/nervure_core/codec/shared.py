@@ -60,6 +60,7 @@ def decode_batch(data: bytes) -> EventBatch:
 
 
 def batch_to_pb(batch: EventBatch) -> pb.EventBatch:
+    """Return the wire form of a batch."""
     return pb.EventBatch(
         stream_id=batch.stream_id,
         first_seq=batch.first_seq,
@@ -71,6 +72,7 @@ def batch_to_pb(batch: EventBatch) -> pb.EventBatch:
 
 
 def batch_from_pb(frame: pb.EventBatch) -> EventBatch:
+    """Return a batch within its bounds, or raise MalformedFrame."""
     if (
         len(frame.stream_id) != STREAM_ID_BYTES
         or not 0 < frame.count <= MAX_BATCH_EVENTS
@@ -93,20 +95,24 @@ def batch_from_pb(frame: pb.EventBatch) -> EventBatch:
 
 
 def checked_stream(stream_id: bytes) -> bytes:
+    """Return a stream id of the right length, or raise MalformedFrame."""
     if len(stream_id) != STREAM_ID_BYTES:
         raise MalformedFrame(f"stream id has {len(stream_id)} bytes, not {STREAM_ID_BYTES}")
     return stream_id
 
 
 def running_to_pb(running: Running) -> pb.Running:
+    """Return the wire form of what an agent runs."""
     return pb.Running(name=running.name, release=running.release, bundle_id=running.bundle_id)
 
 
 def running_from_pb(running: pb.Running) -> Running:
+    """Return what an agent runs."""
     return Running(running.name, running.release, running.bundle_id)
 
 
 def status_to_pb(status: AgentStatus) -> pb.AgentStatus:
+    """Return the wire form of an agent's report."""
     return pb.AgentStatus(
         running=running_to_pb(status.running),
         events_produced=status.events_produced,
@@ -125,6 +131,7 @@ def status_to_pb(status: AgentStatus) -> pb.AgentStatus:
 
 
 def status_from_pb(status: pb.AgentStatus) -> AgentStatus:
+    """Return an agent's report with finite numbers and known buckets, or raise MalformedFrame."""
     try:
         latency = LatencyHistogram.from_counts(status.latency_counts)
     except ValueError as error:
@@ -149,6 +156,7 @@ def status_from_pb(status: pb.AgentStatus) -> AgentStatus:
 
 
 def part_from_pb(part: tasks.TaskPart) -> TaskPart:
+    """Return a part within its bounds, or raise MalformedFrame."""
     if not part.task_id or part.index >= MAX_PARTS or not 0 < len(part.data) <= MAX_PART_BYTES:
         raise MalformedFrame(f"task part {part.index} of {len(part.data)} bytes breaks the bounds of a part")
     return TaskPart(part.task_id, part.index, part.data)
