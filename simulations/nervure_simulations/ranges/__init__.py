@@ -1,0 +1,1 @@
+"""The range: sites made of real tools in network namespaces, labelled by construction."""
