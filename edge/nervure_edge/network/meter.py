@@ -123,6 +123,11 @@ class FlowMeter:
         """Flows that have not ended."""
         return self._open
 
+    @property
+    def scheduled(self) -> int:
+        """Entries of the calendar, stale ones included: bounded by about twice the table."""
+        return self._wheel.size
+
     def feed(self, block: Block) -> None:
         """Count all packets of a block.
 

@@ -52,7 +52,7 @@ class Side(IntEnum):
 
 def side_of(packets: int, flags: int) -> Side:
     """Sum up one side from its packets and the union of its TCP flags."""
-    if not packets:
+    if not packets and not flags:  # flags without packets: an earlier record of the same conversation had them
         return Side.SILENT
     if flags & RST:
         return Side.RESET if flags & SYN else Side.REFUSED

@@ -144,6 +144,9 @@ class PcapNgReader:
                 return None
             (wire,) = struct.unpack_from(f"{self._order}I", data, start)
             interface, first = self._interfaces[0], start + 4
+            if interface.link is None:
+                self.unsupported += 1
+                return None
             captured = min(wire, interface.longest or wire, end - first)
             time_us = self._last_us
         else:
@@ -157,14 +160,14 @@ class PcapNgReader:
                 self.damaged += 1
                 return None
             interface = self._interfaces[number]
+            if interface.link is None:
+                self.unsupported += 1
+                return None
             time_us = ((high << 32) | low) * interface.numerator // interface.denominator + interface.offset_us
             if not 0 <= time_us < LATEST_US:
                 self.damaged += 1
                 return None
             self._last_us = time_us
-        if interface.link is None:
-            self.unsupported += 1
-            return None
         return interface.link, (time_us, first, first + captured, wire)
 
 
