@@ -1,7 +1,7 @@
 """What a hub can be told: one frozen model, validated whole at start.
 
 Rules
-    1. Order of strength: command-line flag, environment (``NERVURE_HUB_…``), TOML file, default.
+    1. Order of strength: command-line flag, environment (``NERVURE_HUB__…``), TOML file, default.
     2. An unknown key, a wrong type or a value out of bounds is refused before anything starts; the message names the
        place, the field and the value that was found.
     3. Every queue, size and time has a bound here; names carry their unit.
@@ -16,25 +16,24 @@ A file::
     [gateway]
     credit_bytes = 2097152
 
-The same by environment: ``NERVURE_HUB_REGION=europe NERVURE_HUB_GATEWAY__CREDIT_BYTES=2097152``.
+The same by environment: ``NERVURE_HUB__REGION=europe NERVURE_HUB__GATEWAY__CREDIT_BYTES=2097152``.
 """
 
 from __future__ import annotations
 
 import socket
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nervure_core.errors import ConfigurationError
 from nervure_core.ids import check_name
+from nervure_core.settings import load_settings
 from nervure_core.transport import TlsFiles, is_loopback
-from nervure_core.validation import first_problem
 
-ENVIRONMENT_PREFIX = "NERVURE_HUB_"
+ENVIRONMENT_PREFIX = "NERVURE_HUB__"
 GRPC_PORT = 7443
 API_PORT = 7444
 
@@ -131,6 +130,12 @@ class HubConfig(_Section):
                 raise ValueError(f"{error.message}; {error.hint}") from error
         return value
 
+    @field_validator("etcd", "hubs", mode="before")
+    @classmethod
+    def _splits(cls, value: object) -> object:
+        # In the environment a list is a text with commas.
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
     @field_validator("etcd", "hubs")
     @classmethod
     def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -168,6 +173,13 @@ class HubConfig(_Section):
         return self.data / "lake"
 
     @property
+    def coordination_url(self) -> str:
+        """URL of the coordination store."""
+        if self.etcd:
+            return "etcd://" + ",".join(self.etcd)
+        return "memory:" if self.in_process else "ray:coordination"
+
+    @property
     def objects_url(self) -> str:
         """URL of the object store, the default filled in."""
         return self.objects or (self.data.resolve() / "objects").as_uri()
@@ -192,79 +204,26 @@ class HubConfig(_Section):
 
 
 def load_config(
-    flags: Mapping[str, Any],
+    flags: Mapping[str, Any] | None = None,
     *,
     file: Path | None = None,
-    environ: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> HubConfig:
     """Return the configuration from all its sources.
 
     Args:
         flags: What the command line gave; None values count as not given.
         file: A TOML file.
-        environ: The environment, usually ``os.environ``.
+        environment: Usually ``os.environ``.
 
     Raises:
         ConfigurationError: The file can't be read, or a value is unknown, of the wrong type or out of bounds.
     """
-    values: dict[str, Any] = {}
-    places: dict[str, str] = {}
-    if file is not None:
-        values = _read_toml(file)
-        places = dict.fromkeys(values, str(file))
-    for key, text in sorted((environ or {}).items()):
-        if key.startswith(ENVIRONMENT_PREFIX):
-            _set_from_environment(values, key, text)
-            places[_path_of(key)[0]] = "environment"
-    for key, value in flags.items():
-        if value is not None and value != ():
-            values[key] = value
-            places[key] = f"--{key.replace('_', '-')}"
-    return validate_config(values, places)
-
-
-def validate_config(values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> HubConfig:
-    """Return the configuration in ``values``.
-
-    Args:
-        values: Fields by name, sections as mappings.
-        places: Where each top field came from, for the message.
-
-    Raises:
-        ConfigurationError: A value is unknown, of the wrong type or out of bounds.
-    """
-    try:
-        return HubConfig.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        place = (places or {}).get(str(first["loc"][0]) if first["loc"] else "", "hub settings")
-        hint = "nervure hub up --help lists the settings"
-        if first["type"] == "missing":
-            place, hint = "hub settings", f"give --{field}, such as --{field} europe"
-        raise ConfigurationError(f"{place}: {first_problem(error)}", hint=hint) from None
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
-    except OSError as error:
-        raise ConfigurationError(f"{file}: can't read: {error.strerror}", hint="check the path") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{file}: not TOML: {error}") from error
-
-
-def _path_of(key: str) -> list[str]:
-    return key.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-
-
-def _set_from_environment(values: dict[str, Any], key: str, text: str) -> None:
-    *sections, last = _path_of(key)
-    target = values
-    for section in sections:
-        target = target.setdefault(section, {})
-        if not isinstance(target, dict):
-            raise ConfigurationError(f"{key}: {section} is a setting, not a section")
-    # Lists are separated by commas; pydantic turns texts into numbers and truth values itself.
-    target[last] = tuple(text.split(",")) if last in ("etcd", "hubs") else text
+    return load_settings(
+        HubConfig,
+        prefix=ENVIRONMENT_PREFIX,
+        file=file,
+        environment=environment,
+        flags=flags,
+        hint="`nervure hub up --help` explains the settings",
+    )

@@ -114,7 +114,7 @@ class Roster:
             session_id=connection.session.session_id,
             labels=hello.labels,
             workload=hello.workload,
-            running=connection.running if connection.running.name else None,
+            running=connection.running,
             can_train=hello.can_train,
             examples=hello.examples,
             status=connection.status,

@@ -46,6 +46,7 @@ from nervure_hub.gateway.tasks import TaskDesk, order_frames
 from nervure_hub.gateway.watermarks import StreamKey
 
 _log = logging.getLogger(__name__)
+NOT_HERE = "the agent is not connected"
 _END_S = 15.0
 """Bound on what sessions may take to end once told to; longer than their own flush."""
 
@@ -234,7 +235,7 @@ class GatewayServer:
             for agent_id, order in orders.items():
                 connection = self._roster.get(agent_id)
                 if connection is None:
-                    answers.put_nowait(TaskReply(agent_id, order.task_id, ok=False, error="not here", content=b""))
+                    answers.put_nowait(TaskReply(agent_id, order.task_id, ok=False, error=NOT_HERE, content=b""))
                 else:
                     self.desk.open(agent_id, order.task_id, answers.put_nowait)
                     connection.post(*order_frames(order))

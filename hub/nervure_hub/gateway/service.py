@@ -35,7 +35,7 @@ _Chunks = grpc.aio.ServicerContext[bytes, artifacts_pb2.Chunk]
 class Artifacts(Protocol):
     """Where artifacts are read."""
 
-    async def size(self, sha256: str) -> int:
+    async def size(self, key: str) -> int:
         """Return the bytes of an artifact.
 
         Raises:
@@ -43,7 +43,7 @@ class Artifacts(Protocol):
         """
         ...
 
-    async def read(self, sha256: str, offset: int, length: int) -> bytes:
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Return a range of an artifact."""
         ...
 
@@ -129,7 +129,7 @@ class _ArtifactReader:
                 raise InputError(f"artifact {wanted.sha256} has {total} bytes, offset {wanted.offset} is beyond")
             end = min(total, wanted.offset + wanted.length) if wanted.length else total
             for start in range(wanted.offset, end, _READ_AHEAD_BYTES):
-                block = await self._artifacts.read(wanted.sha256, start, min(_READ_AHEAD_BYTES, end - start))
+                block = await self._artifacts.get_range(wanted.sha256, start, min(_READ_AHEAD_BYTES, end - start))
                 for at in range(0, len(block), MAX_PART_BYTES):
                     yield artifacts_pb2.Chunk(
                         offset=start + at, data=block[at : at + MAX_PART_BYTES], total_bytes=total

@@ -26,13 +26,13 @@ class Shelf:
         self.items[sha256_hex(data)] = data
         return sha256_hex(data)
 
-    async def size(self, sha256: str) -> int:
-        if sha256 not in self.items:
-            raise InputError(f"no artifact {sha256}")
-        return len(self.items[sha256])
+    async def size(self, key: str) -> int:
+        if key not in self.items:
+            raise InputError(f"no artifact {key}")
+        return len(self.items[key])
 
-    async def read(self, sha256: str, offset: int, length: int) -> bytes:
-        return self.items[sha256][offset : offset + length]
+    async def get_range(self, key: str, offset: int, length: int) -> bytes:
+        return self.items[key][offset : offset + length]
 
 
 OpenGateway = Callable[..., AbstractAsyncContextManager[GatewayServer]]

@@ -1,0 +1,123 @@
+"""The events of hubs that do not run: a dead hub's folder, or several hubs' together.
+
+Rules: the folders' journals are locked while open, so a live hub's folder is refused; nothing is compacted or given
+away, only read; with several folders an event that more than one hub stored counts once.
+
+>>> async with open_lake(Path("data/europe"), Path("data/asia")) as lake:
+...     (await lake.refresh()).rows
+1200
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from nervure_core.errors import InputError
+from nervure_hub.config import LakeConfig
+from nervure_hub.context import QueryResult
+from nervure_hub.gateway.journal import Journal, JournalSlice
+from nervure_hub.lake.lake import Lake, LakeStats
+from nervure_hub.lake.query import QueryBounds, run_query
+from nervure_hub.lake.rows import SCHEMA
+
+
+class LocalJournal:
+    """A journal read in this process; its gateway does not run.
+
+    Args:
+        name: The gateway's.
+        journal: Open.
+        keep: Whether segments stay when they are compacted.
+    """
+
+    def __init__(self, name: str, journal: Journal[None], *, keep: bool) -> None:
+        self.name = name
+        self._journal = journal
+        self._keep = keep
+
+    async def read_journal(self, from_seq: int, max_bytes: int) -> JournalSlice:
+        return await asyncio.to_thread(self._journal.read, from_seq, max_bytes)
+
+    async def drop_journal(self, seq: int) -> int:
+        return 0 if self._keep else await self._journal.drop_before(seq)
+
+
+def journal_folders(data: Path) -> list[Path]:
+    """Return the journals under a hub's folder, in order of name."""
+    root = data / "journal"
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+class OfflineLake:
+    """The lakes of one or more hub folders, asked as one."""
+
+    def __init__(self, lakes: list[Lake], config: LakeConfig) -> None:
+        self._lakes = lakes
+        self._config = config
+
+    async def query(self, sql: str) -> QueryResult:
+        """Answer one SELECT over the events of all folders, each once.
+
+        Raises:
+            BadQuery: The statement is wrong or too slow.
+            WorldError: A table can't be read.
+        """
+        tables = [await self._distinct(lake) for lake in self._lakes]
+        whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+        if len(tables) > 1:
+            whole = _once(whole)
+        config = self._config
+        bounds = QueryBounds(config.query_rows, config.query_timeout_s, config.query_memory_mib, config.query_threads)
+        return await asyncio.to_thread(run_query, sql, SCHEMA.empty_table(), whole, bounds)
+
+    async def refresh(self) -> LakeStats:
+        """Return the counters over all folders; ``rows`` are distinct, and repeats between folders are duplicates."""
+        parts = [await lake.refresh() for lake in self._lakes]
+        seen = sum(part.rows for part in parts)
+        rows = seen if len(parts) < 2 else int((await self.query("SELECT count(*) FROM events")).rows[0][0])
+        return LakeStats(
+            rows=rows,
+            pending_rows=sum(part.pending_rows for part in parts),
+            duplicates_dropped=sum(part.duplicates_dropped for part in parts) + seen - rows,
+            undecodable=sum(part.undecodable for part in parts),
+            lost_reported=sum(part.lost_reported for part in parts),
+            commits=0,
+        )
+
+    async def _distinct(self, lake: Lake) -> pa.Table:
+        stored, fresh = await lake.snapshot()
+        compacted = stored if isinstance(stored, pa.Table) else await asyncio.to_thread(stored.to_table)
+        return pa.concat_tables([compacted.select(SCHEMA.names).cast(SCHEMA), fresh])
+
+
+def _once(rows: pa.Table) -> pa.Table:
+    firsts = rows.append_column("row", pa.array(range(rows.num_rows), pa.int64()))
+    kept = firsts.group_by(["agent", "stream", "seq"]).aggregate([("row", "min")])
+    return rows.take(kept.column("row_min"))
+
+
+@asynccontextmanager
+async def open_lake(*data_folders: Path, config: LakeConfig | None = None) -> AsyncIterator[OfflineLake]:
+    """Open the folders (``--data``) of hubs that do not run.
+
+    Raises:
+        InputError: A folder is not a hub's.
+        WorldError: A hub that runs uses one of them.
+    """
+    settings = config if config is not None else LakeConfig()
+    lakes: list[Lake] = []
+    with ExitStack() as stack:
+        for data in data_folders:
+            if not data.is_dir():
+                raise InputError(f"{data}: no such folder", hint="give the --data folder of a hub")
+            lake = Lake(data / "lake", settings)
+            for folder in journal_folders(data):
+                journal: Journal[None] = stack.enter_context(Journal(folder))
+                lake.add_source(LocalJournal(folder.name, journal, keep=True))
+            lakes.append(lake)
+        yield OfflineLake(lakes, settings)
