@@ -84,7 +84,10 @@ class LabelRules:
             for number, line in enumerate(LineSource(source), start=1):
                 if not line.strip() or line.startswith("#"):
                     continue
-                words = [word.strip() for word in next(csv.reader((line,)))]
+                try:
+                    words = [word.strip() for word in next(csv.reader((line,)))]
+                except csv.Error as error:
+                    raise BadLabels(path, number, str(error)) from error
                 if columns is None:
                     columns = words
                     unknown = sorted(set(columns) - _COLUMNS)

@@ -30,7 +30,7 @@ from nervure_edge.network.flow import Flow
 from nervure_edge.network.records import argus, flow_table, zeek
 from nervure_edge.network.records.argus import ArgusTable
 from nervure_edge.network.records.flow_table import FlowTable
-from nervure_edge.network.records.row import RowReader
+from nervure_edge.network.records.row import DAMAGED, RowReader
 from nervure_edge.network.records.suricata import SuricataEve
 from nervure_edge.network.records.zeek import ZeekCsv, ZeekJson, ZeekTsv
 
@@ -87,7 +87,7 @@ class RecordFile:
         for line in self._ahead:
             try:
                 flow = read(line)
-            except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
+            except DAMAGED:
                 self._damaged += 1
                 continue
             if flow is None:

@@ -21,7 +21,7 @@ from typing import Final
 from nervure_core.errors import InputError, WorldError
 from nervure_edge.network.capture import LineSource, Source
 from nervure_edge.network.flow import ATTACK, BENIGN, Flow
-from nervure_edge.network.records.row import make_flow
+from nervure_edge.network.records.row import DAMAGED, make_flow
 
 SCHEMA: Final = "flows.v1"
 COLUMNS: Final = (
@@ -142,7 +142,7 @@ def read_table(path: Path) -> Iterator[Flow]:
         read = FlowTable().row
         for line in lines:
             flow = None
-            with suppress(ValueError):
+            with suppress(*DAMAGED):
                 flow = read(line)
             if flow is not None:
                 yield flow

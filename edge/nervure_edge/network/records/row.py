@@ -6,6 +6,7 @@ which the file reader counts as one skipped row.
 
 from __future__ import annotations
 
+import csv
 import math
 from typing import Final, Protocol
 
@@ -20,6 +21,19 @@ _ICMP_NAMES: Final = frozenset({"icmp", "icmp6", "icmpv6", "ipv6-icmp"})
 _NO_VALUE: Final = frozenset({"", "-", "(empty)", "none", "null"})
 
 
+DAMAGED: Final = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,  # JSON nested without end
+    csv.Error,  # a field without end, a lone carriage return
+)
+"""What reading a damaged row may raise: one row is lost, never the file."""
+
+
 class RowReader(Protocol):
     """Reads the rows of one file, after its format and header are known."""
 
@@ -27,7 +41,7 @@ class RowReader(Protocol):
         """Return the flow of a line, None where the line is no flow (a comment, an event of another kind).
 
         Raises:
-            ValueError, KeyError, IndexError, TypeError, OverflowError: If the line should be one and is damaged.
+            Exception: One of `DAMAGED` if the line should be one and is damaged.
         """
         ...
 
