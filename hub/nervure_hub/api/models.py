@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Query, UploadFile
 
-from nervure_core.bundle import Manifest
+from nervure_core.bundle import BundleError, Manifest
 from nervure_core.errors import InputError
 from nervure_hub.api.schemas import DeployAnswer, DeployRequest, PushAnswer, Release, Releases
 from nervure_hub.context import HubContext
@@ -41,6 +41,10 @@ def create(context: HubContext) -> APIRouter:
         try:
             await _save(files, folder)
             ref = await context.registry.push(folder)
+        except BundleError as error:
+            # The folder is the hub's own business: the user knows the files by their names.
+            message = error.message.replace(f"{folder}/", "").removeprefix(f"{folder}: ")
+            raise BundleError(message, hint=error.hint) from error
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if not deploy:
