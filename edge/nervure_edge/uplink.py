@@ -104,5 +104,5 @@ class GrpcLink:
             if sha256 and error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
                 raise NoSuchArtifactError(self._hub, sha256) from error
             raise LinkDownError(f"{self._hub}: {error.code().name.lower()}: {error.details()}") from error
-        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+        except (asyncio.InvalidStateError, grpc.aio.UsageError, grpc.aio.InternalError) as error:
             raise LinkDownError(f"{self._hub}: the stream was cut") from error
