@@ -71,6 +71,10 @@ class MemoryFleet:
         )
         self._members[agent_id] = _Member(answer, record)
 
+    def answer_of(self, agent_id: str) -> Answer:
+        """Return what an agent does with orders, to put something round it."""
+        return self._members[agent_id].answer
+
     def leave(self, agent_id: str) -> None:
         """Let an agent's session end; an order under way is answered with an error."""
         self._members.pop(agent_id).gone.set()

@@ -192,8 +192,10 @@ class RunDriver:
         # The first sight of a contribution is an event of its own, so that whoever watches sees the round collecting.
         first = record.phase is Phase.DISPATCHED
         found = await collect_contributions(self._context, record, max(until_s - now_s, 0.0), until_first=first)
-        if first and found.expected and found.contributions:
+        if first and found.contributions:
             return Event.CONTRIBUTION, {}
+        if not found.contributions:
+            raise RoundFailed(f"nobody contributed: {'; '.join(summed(record, ())['absent'])}")
         self._run.contributions[record.round] = list(found.contributions)
         return Event.JOIN, await self._join(record, found)
 

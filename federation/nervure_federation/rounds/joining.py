@@ -12,16 +12,18 @@ the order of the contributions (sorted by region and hub) makes reruns bit-equal
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nervure_core.codec import MalformedFrame, decode_content, encode_content
 from nervure_core.errors import InputError, InternalError
-from nervure_core.tensors import Arrays
+from nervure_core.tensors import Arrays, TaskContent
 from nervure_federation.rounds.records import Contribution, Participant
+
+_ARRAYS = "arrays"
 
 
 class StreamingMean:
@@ -110,23 +112,20 @@ def absences(participants: Sequence[Participant], contributions: Iterable[Contri
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """Return tensors as npz, byte-equal for equal tensors."""
-    sink = io.BytesIO()
-    # numpy stamps every member with the same constant date, so equal arrays give equal bytes and equal object keys.
-    # (The stub gives savez one keyword of its own, and takes every name for that.)
-    np.savez(sink, **{name: np.asarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
-    return sink.getvalue()
+    """Return tensors as they also travel in tasks: byte-equal for equal tensors, so that their hash names them.
+
+    Not npz: its reader takes a tensor called ``w`` for another one called ``w.npy``, and ``file`` can't be written.
+    """
+    return encode_content(TaskContent({_ARRAYS: dict(arrays)}))
 
 
 def unpack_arrays(data: bytes) -> Arrays:
-    """Return the tensors of an npz.
+    """Return the tensors that `pack_arrays` packed.
 
     Raises:
-        InputError: It is none.
+        InputError: The bytes are something else.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:
-        # numpy and zipfile raise half a dozen families here; each means the same.
-        raise InputError(f"{len(data)} bytes are no archive of tensors: {error}") from error
+        return decode_content(data).arrays[_ARRAYS]
+    except (MalformedFrame, KeyError) as error:
+        raise InputError(f"{len(data)} bytes are no set of tensors: {error}") from error

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import aclosing
 
 from nervure_core.errors import NervureError
@@ -30,6 +31,20 @@ _log = logging.getLogger(__name__)
 ELECTION = "rounds"
 ELECTION_TTL_S = 5.0
 """A leader that died is replaced after this time at the latest."""
+
+
+def due_runs(ledger: Mapping[str, Run]) -> list[Run]:
+    """Return the runs that should be under way: of each model the one that was asked for first and is not at its end.
+
+    Two runs of one model at once would each publish over what the other has learnt; the second waits, and starts from
+    what the first has made.
+    """
+    due: dict[str, Run] = {}
+    asked = [(run.record.submitted_at_s, run.run_id, run.record.spec.model) for run in ledger.values() if run.record]
+    for _, run_id, model in sorted(asked):
+        if not ledger[run_id].ended:
+            due.setdefault(model, ledger[run_id])
+    return list(due.values())
 
 
 class LeaderRounds:
@@ -81,8 +96,8 @@ class LeaderRounds:
     def _reconcile(
         self, group: asyncio.TaskGroup, workshop: Workshop, leadership: Leadership, ledger: dict[str, Run]
     ) -> None:
-        for run in ledger.values():
-            if not run.ended and run.run_id not in self._drivers:
+        for run in due_runs(ledger):
+            if run.run_id not in self._drivers:
                 driver = RunDriver(self._context, leadership, run, workshop)
                 self._drivers[run.run_id] = group.create_task(self._drive(driver), name=f"run {run.run_id}")
 

@@ -10,10 +10,9 @@ Laws:
    is already registered is found again.
 5. A candidate is never published without having been judged: there is no way round ``JUDGED``.
 
-    SELECTED ──dispatch──> DISPATCHED ──contribution──> COLLECTING ──join──> AGGREGATED ──judge──> JUDGED
-                                │                                                             ├─publish─> PUBLISHED
-                                └──────────────────────join──────────────────>                └─keep────> KEPT
-    any of these ──give up──> FAILED
+    SELECTED ─dispatch→ DISPATCHED ─contribution→ COLLECTING ─join→ AGGREGATED ─judge→ JUDGED ─publish→ PUBLISHED
+                                                                                          └──keep───→ KEPT
+    any of the first five ─give-up→ FAILED
 
 >>> advance(Phase.JUDGED, Event.PUBLISH)
 <Phase.PUBLISHED: 'published'>
@@ -64,15 +63,9 @@ TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.SELECTED: {Event.DISPATCH: Phase.DISPATCHED, Event.GIVE_UP: Phase.FAILED},
     Phase.DISPATCHED: {
         Event.CONTRIBUTION: Phase.COLLECTING,
-        # A leader that takes over may find every contribution there at once.
-        Event.JOIN: Phase.AGGREGATED,
         Event.GIVE_UP: Phase.FAILED,
     },
-    Phase.COLLECTING: {
-        Event.CONTRIBUTION: Phase.COLLECTING,
-        Event.JOIN: Phase.AGGREGATED,
-        Event.GIVE_UP: Phase.FAILED,
-    },
+    Phase.COLLECTING: {Event.JOIN: Phase.AGGREGATED, Event.GIVE_UP: Phase.FAILED},
     Phase.AGGREGATED: {Event.JUDGE: Phase.JUDGED, Event.GIVE_UP: Phase.FAILED},
     Phase.JUDGED: {Event.PUBLISH: Phase.PUBLISHED, Event.KEEP: Phase.KEPT, Event.GIVE_UP: Phase.FAILED},
     Phase.PUBLISHED: {},

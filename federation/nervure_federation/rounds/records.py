@@ -111,7 +111,7 @@ class Contribution(_Record):
     state: Literal["done", "abstained", "failed"]
     reason: str = ""
     weights_key: str = ""
-    """The aggregate in the object store (npz), empty unless done."""
+    """The aggregate in the object store, empty unless done."""
     examples: int = 0
     selected: int = 0
     agents: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ class RoundRecord(_Record):
     bytes_up: int = 0
     bytes_down: int = 0
     candidate_key: str = ""
-    """The candidate's weights in the object store (npz)."""
+    """The candidate's weights in the object store."""
     scores: Scores | None = None
     """What the judge found of the candidate; None before, and where nobody judges."""
     accepted: bool = False
