@@ -11,11 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from nervure_core.errors import ConfigurationError
-from nervure_simulations.ranges import tools
 from nervure_simulations.ranges.build import build_range, describe_plan
 from nervure_simulations.ranges.command import range_command
 from nervure_simulations.ranges.plan import plan_site
-from nervure_simulations.ranges.services import listening
+from nervure_simulations.ranges.tools import require_range_host
 from nervure_simulations.ranges.world import PREFIX, World, remove_stale_namespaces
 from nervure_simulations.sites import load_sites
 
@@ -23,7 +22,7 @@ from nervure_simulations.sites import load_sites
 def _cannot() -> str:
     """Why a range cannot run here; empty if it can."""
     try:
-        tools.require_range_host()
+        require_range_host()
     except ConfigurationError as error:
         return error.message
     made = subprocess.run(["ip", "netns", "add", "nervure-try"], capture_output=True, text=True, check=False)
@@ -73,8 +72,7 @@ async def test_a_world_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None
 
     async def live() -> None:
         async with World(plan, 0) as world:
-            process = await world.start("srv", ["sleep", "60"], log=tmp_path / "log")
-            assert listening(process.pid) == set()
+            await world.start("srv", ["sleep", "60"], log=tmp_path / "log")
             assert len(_mine()) == 5
             inside.set()
             await asyncio.Event().wait()
@@ -96,19 +94,17 @@ def test_namespaces_of_a_killed_run_are_removed_by_the_next() -> None:
     assert not Path("/run/netns", name).exists()
 
 
-def test_all_missing_programs_are_named_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tools, "search_path", lambda: str(tmp_path))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    with pytest.raises(ConfigurationError, match="hydra.*nmap.*tcpdump") as caught:
-        tools.require_range_host()
+def test_all_missing_programs_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"hydra.*nmap.*tcpdump") as caught:
+        require_range_host(platform="linux", user=0, path=str(tmp_path))
     assert "openssh-server" in caught.value.hint
     assert "vsftpd" in caught.value.hint
 
 
-def test_a_user_without_root_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(ConfigurationError, match="root"):
-        tools.require_range_host()
+@pytest.mark.parametrize(("platform", "user", "word"), [("linux", 1000, "root"), ("darwin", 0, "Linux")])
+def test_a_machine_that_cannot_is_told_why(platform: str, user: int, word: str) -> None:
+    with pytest.raises(ConfigurationError, match=word):
+        require_range_host(platform=platform, user=user)
 
 
 def test_a_dry_run_prints_the_plan() -> None:

@@ -52,22 +52,27 @@ def search_path() -> str:
     return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin"])
 
 
-def missing_tools() -> dict[str, str]:
-    """Return the programs that are not installed, with the Debian package of each."""
-    return {tool: package for tool, package in TOOLS.items() if shutil.which(tool, path=search_path()) is None}
+def missing_tools(path: str) -> dict[str, str]:
+    """Return the programs that are not on a search path, with the Debian package of each."""
+    return {tool: package for tool, package in TOOLS.items() if shutil.which(tool, path=path) is None}
 
 
-def require_range_host() -> None:
+def require_range_host(*, platform: str = sys.platform, user: int | None = None, path: str | None = None) -> None:
     """Check that a range can run here.
+
+    Args:
+        platform: As in `sys.platform`.
+        user: Effective user; None: who runs this.
+        path: Where to look for programs; None: `search_path`.
 
     Raises:
         ConfigurationError: Not Linux, not root, or programs are missing; the hint says how to install them all.
     """
-    if sys.platform != "linux":
-        raise ConfigurationError(f"a range needs Linux, this is {sys.platform}", hint="use the shipped sites instead")
-    if os.geteuid() != 0:
+    if platform != "linux":
+        raise ConfigurationError(f"a range needs Linux, this is {platform}", hint="use the shipped sites instead")
+    if (os.geteuid() if user is None else user) != 0:
         raise ConfigurationError("a range needs root, to make network namespaces", hint="run it with sudo")
-    missing = missing_tools()
+    missing = missing_tools(search_path() if path is None else path)
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         raise ConfigurationError(
