@@ -79,33 +79,24 @@ class LabelRules:
 
     def __init__(self, path: Path) -> None:
         rules: list[_Rule] = []
-        columns: list[str] | None = None
+        columns: list[str] = []
+        number = 0
         with Source(path) as source:
             for number, line in enumerate(LineSource(source), start=1):
                 if not line.strip() or line.startswith("#"):
                     continue
                 try:
                     words = [word.strip() for word in next(csv.reader((line,)))]
-                except csv.Error as error:
-                    raise BadLabels(path, number, str(error)) from error
-                if columns is None:
-                    columns = words
-                    unknown = sorted(set(columns) - _COLUMNS)
-                    if "label" not in columns or unknown:
-                        raise BadLabels(
-                            path, number, f"unknown column {unknown[0]!r}" if unknown else "no column 'label'"
-                        )
-                    continue
-                if len(words) != len(columns) or len(rules) == _MOST_RULES:
-                    raise BadLabels(
-                        path, number, "too many rules" if len(words) == len(columns) else "wrong number of columns"
-                    )
-                try:
-                    rules.append(_rule(dict(zip(columns, words, strict=True))))
-                except ValueError as error:
+                    if not columns:
+                        columns = _checked_columns(words)
+                    elif len(rules) == _MOST_RULES:
+                        raise ValueError(f"more than {_MOST_RULES} rules")
+                    else:
+                        rules.append(_rule(dict(zip(columns, words, strict=True))))
+                except (ValueError, csv.Error) as error:
                     raise BadLabels(path, number, str(error)) from error
         if not rules:
-            raise BadLabels(path, 1, "no rules")
+            raise BadLabels(path, number, "there are no rules")
         self._rules = tuple(rules)
 
     @classmethod
@@ -119,6 +110,15 @@ class LabelRules:
             if rule.matches(flow):
                 return replace(flow, label=rule.label, attack=rule.attack)
         return flow
+
+
+def _checked_columns(words: list[str]) -> list[str]:
+    unknown = sorted(set(words) - _COLUMNS)
+    if unknown:
+        raise ValueError(f"there is no column {unknown[0]!r}")
+    if "label" not in words:
+        raise ValueError("the column 'label' is missing")
+    return words
 
 
 def _rule(values: dict[str, str]) -> _Rule:
