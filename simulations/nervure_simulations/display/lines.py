@@ -53,9 +53,11 @@ class LinesDisplay:
 
 def round_line(record: RoundPart) -> str:
     """Say what came of a round in one line."""
+    if record.f1 is None:
+        return f"round {record.round}: failed: {record.reason}"
     outcome = f"accepted as release {record.release}" if record.accepted else f"not accepted: {record.reason}"
     updates = " + ".join(str(count) for count in record.updates.values())
     return (
-        f"round {record.round}: {updates} updates, F1 {record.f1:.4f}, false positives {record.fpr:.2%} "
-        f"(worst site {record.worst_site_fpr:.2%}), {outcome}"
+        f"round {record.round}: {updates} updates, F1 {record.f1:.4f}, "
+        f"false positives {record.fpr or 0.0:.2%} (worst site {record.worst_site_fpr or 0.0:.2%}), {outcome}"
     )

@@ -100,9 +100,9 @@ class LiveDisplay:
             table.add_row(
                 str(one.round),
                 " + ".join(str(count) for count in one.updates.values()),
-                f"{one.f1:.4f}",
-                f"{one.fpr:.2%}",
-                f"{one.worst_site_fpr:.2%}",
+                "" if one.f1 is None else f"{one.f1:.4f}",
+                "" if one.fpr is None else f"{one.fpr:.2%}",
+                "" if one.worst_site_fpr is None else f"{one.worst_site_fpr:.2%}",
                 Text(f"release {one.release}", style="green") if one.accepted else Text(one.reason, style="yellow"),
             )
         return table

@@ -96,10 +96,11 @@ class RoundPart(Part):
     """Regional aggregates that the leader joined."""
     updates: dict[str, int] = Field(default_factory=dict[str, int])
     """Agents whose updates each region joined."""
-    accuracy: float
-    f1: float
-    fpr: float
-    worst_site_fpr: float
+    accuracy: float | None
+    f1: float | None
+    """Of the candidate, as the others; null where a round failed before there was one."""
+    fpr: float | None
+    worst_site_fpr: float | None
     worst_site: str = ""
     bytes_up_per_agent: float
     accepted: bool

@@ -11,7 +11,6 @@ the command line overrides goes through the same validation again (``Scenario.wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -112,6 +111,8 @@ class Scenario(Part):
     traffic: Traffic = Traffic()
     learning: Learning = Learning()
     faults: tuple[Fault, ...] = ()
+    min_f1: float = Field(default=0.9, ge=0, le=1)
+    """What the last accepted model should reach on held-out flows; the report says whether it did."""
     limit_s: float = Field(default=300.0, gt=0)
     """The whole run should end within this time; the report says whether it did."""
 
@@ -165,8 +166,6 @@ class Overrides:
     """Over all regions, spread evenly."""
     seed: int | None = None
     no_fault: bool = False
-    data: Path | None = None
-    """A folder of IoT-23 captures, one site each, instead of the shipped sites."""
 
 
 def _spread(total: int, parts: int) -> list[int]:

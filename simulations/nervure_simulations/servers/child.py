@@ -89,6 +89,8 @@ class Child:
         self.log = log
         self.ended = asyncio.Event()
         self.answer: Answer = {}
+        self.last_object: Answer = {}
+        """The last JSON object it printed on a line of its own: the summary of those that end with one."""
         self._process = process
         self._ready: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._expected_to_end = False
@@ -144,6 +146,9 @@ class Child:
         raise ChildError(self.spec.name, f"ended by itself ({_exit_words(code)})", self.log)
 
     def _look(self, line: bytes) -> None:
+        if line.startswith(b"{"):
+            with contextlib.suppress(ValueError):
+                self.last_object = json.loads(line)
         if self.spec.ready is None or self._ready.done():
             return
         answer = self.spec.ready(line.decode(errors="replace").strip())

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class EtcdServer:
     child: Child
     endpoint: str
     """``host:port`` for clients."""
+    version: str = ""
 
     @property
     def url(self) -> str:
@@ -100,7 +102,7 @@ async def etcd_server(
     child = await supervisor.start(
         ChildSpec(name, tuple(argv), ready=_serving, both_streams=True), within_s=READY_WITHIN_S
     )
-    return EtcdServer(child, str(child.answer["address"]))
+    return EtcdServer(child, str(child.answer["address"]), _version(child.log))
 
 
 def _serving(line: str) -> Answer | None:
@@ -112,3 +114,9 @@ def _serving(line: str) -> Answer | None:
     except ValueError:
         return None
     return entry if isinstance(entry, dict) and "address" in entry else None
+
+
+def _version(log: Path) -> str:
+    """Return the version that etcd wrote when it started, empty where it did not."""
+    found = re.search(r'"etcd-version":"([^"]+)"', log.read_text(errors="replace"))
+    return found[1] if found else ""

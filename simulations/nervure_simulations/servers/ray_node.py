@@ -46,7 +46,7 @@ def main() -> None:
 
     folder = Path(tempfile.mkdtemp(prefix="nervure-ray-"))
     try:
-        context = ray.init(
+        ray.init(
             num_cpus=int(sys.argv[1]),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
@@ -55,7 +55,7 @@ def main() -> None:
             configure_logging=False,
             _temp_dir=str(folder),
         )
-        address = context.address_info["gcs_address"]
+        address = ray.get_runtime_context().gcs_address
         sys.stdout.write(json.dumps({"event": "ready", "address": address, "folder": str(folder)}) + "\n")
         sys.stdout.flush()
         signal.sigwait(wanted)

@@ -13,7 +13,7 @@ from nervure_simulations.report.sections.parts import panel, region_colours, sec
 
 def learning_section(report: Report) -> Markup | None:
     """Return the charts over rounds; round 0 is the starting model."""
-    if not report.rounds:
+    if not _judged(report):
         return None
     accepted = sum(1 for one in report.rounds if one.accepted)
     note = (
@@ -52,6 +52,15 @@ def learning_section(report: Report) -> Markup | None:
     )
 
 
+def _judged(report: Report) -> list[tuple[int, Score]]:
+    """Return the rounds that came to a candidate, with what the judge found of it."""
+    return [
+        (one.round, Score(accuracy=one.accuracy, f1=one.f1, fpr=one.fpr))
+        for one in report.rounds
+        if one.accuracy is not None and one.f1 is not None and one.fpr is not None
+    ]
+
+
 def _over_rounds(report: Report, pick: Callable[[Score], float]) -> list[Line]:
     hollow = frozenset(float(one.round) for one in report.rounds if not one.accepted)
     lines: list[Line] = []
@@ -59,10 +68,7 @@ def _over_rounds(report: Report, pick: Callable[[Score], float]) -> list[Line]:
         points = [(float(one.round), pick(one.regions[region])) for one in report.rounds if region in one.regions]
         lines.append(Line(region, points, colour))
     start = (0.0, pick(report.detection.initial))
-    overall = [
-        start,
-        *((float(one.round), pick(Score(accuracy=one.accuracy, f1=one.f1, fpr=one.fpr))) for one in report.rounds),
-    ]
+    overall = [start, *((float(number), pick(score)) for number, score in _judged(report))]
     lines.append(Line("all sites", overall, "var(--ink)", strong=True, hollow=hollow))
     return lines
 
@@ -107,7 +113,7 @@ def _false_positives(report: Report) -> Markup:
 
 
 def _worst_site(report: Report) -> Markup:
-    points = [(float(one.round), one.worst_site_fpr) for one in report.rounds]
+    points = [(float(one.round), one.worst_site_fpr) for one in report.rounds if one.worst_site_fpr is not None]
     highest = max(y for _, y in points)
     chart = line_chart(
         Frame(
@@ -121,7 +127,7 @@ def _worst_site(report: Report) -> Markup:
         ),
         [
             Line("worst site", points, "var(--fault)", strong=True),
-            Line("all sites", [(float(one.round), one.fpr) for one in report.rounds], "var(--ink)"),
+            Line("all sites", [(float(number), score.fpr) for number, score in _judged(report)], "var(--ink)"),
         ],
     )
     last = report.rounds[-1]
