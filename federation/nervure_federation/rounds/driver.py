@@ -20,13 +20,14 @@ from typing import Any
 from nervure_core.bundle import Lineage
 from nervure_core.errors import InternalError, NervureError, PeerError
 from nervure_core.tensors import Arrays
-from nervure_federation.rounds.collecting import Collected, collect_contributions, wait_for_hubs
+from nervure_federation.rounds.collecting import Collected, NoHubs, collect_contributions, wait_for_hubs
 from nervure_federation.rounds.joining import StreamingMean, order_of, pack_arrays, unpack_arrays
 from nervure_federation.rounds.ledger import Run
 from nervure_federation.rounds.phases import FINAL, Event, Phase, advance
 from nervure_federation.rounds.records import (
     LOCAL_ROUND,
     Contribution,
+    Participant,
     RoundRecord,
     RunState,
     RunStatus,
@@ -157,7 +158,13 @@ class RunDriver:
         base, _ = self._run.model_in_force()
         if base is None:
             raise InternalError(f"run {self.run_id} has no model to start from")
-        hubs = await wait_for_hubs(self._context, self._spec.min_regions, self._spec.gather_s)
+        hubs: tuple[Participant, ...] = ()
+        reason = ""
+        try:
+            hubs = await wait_for_hubs(self._context, self._spec.min_regions, self._spec.gather_s)
+        except NoHubs as error:
+            # The round fails in its first step, with this reason, and counts as failed; hubs may come back.
+            reason = error.message
         return await self._store(
             RoundRecord(
                 run_id=self.run_id,
@@ -166,6 +173,7 @@ class RunDriver:
                 phase=Phase.SELECTED,
                 base=base,
                 participants=hubs,
+                reason=reason,
                 started_at_s=self._context.clock.wall_s(),
             )
         )
@@ -173,6 +181,8 @@ class RunDriver:
     async def _step(self, record: RoundRecord) -> tuple[Event, dict[str, Any]]:
         match record.phase:
             case Phase.SELECTED:
+                if not record.participants:
+                    raise RoundFailed(record.reason)
                 return Event.DISPATCH, {}
             case Phase.DISPATCHED | Phase.COLLECTING:
                 return await self._collect(record)

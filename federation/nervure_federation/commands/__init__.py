@@ -1,0 +1,1 @@
+"""Commands of the federation, found by entry points ``nervure.commands``."""
