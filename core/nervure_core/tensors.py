@@ -7,11 +7,14 @@ to a Flower strategy without converting it. Arrays are C-contiguous numpy arrays
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # 12 MiB that a device without a model need not carry.
+    import numpy as np
+    from numpy.typing import NDArray
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays: TypeAlias = "dict[str, NDArray[np.generic]]"
 """Tensors by name, in the order in which they travel."""
 
 MetricValue = int | float | list[int] | list[float]

@@ -18,19 +18,16 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nervure_core import __version__
 from nervure_core.clock import Clock, SystemClock
-from nervure_core.errors import ConfigurationError, NervureError, PeerError, WorldError
+from nervure_core.errors import NervureError, PeerError, WorldError
 from nervure_core.events import Event
 from nervure_core.messages import AgentStatus, Desired, Hello, Running, TaskOrder, TaskResult
 from nervure_core.retry import Backoff
@@ -38,14 +35,19 @@ from nervure_edge.changes import Changes
 from nervure_edge.config import MIB, AgentConfig
 from nervure_edge.engine import Engine, Progress
 from nervure_edge.examples import ExampleStore
-from nervure_edge.models.deploy import DeployBounds, Deployer, check_fit, load_slot, start_with
-from nervure_edge.models.loaded import LoadedModel
-from nervure_edge.models.slots import SlotStore
+from nervure_edge.folder import FolderLock
+from nervure_edge.models.deploy import DeployBounds, Deployer
+from nervure_edge.models.slots import Slot, SlotStore
+from nervure_edge.reports import status_of, summary_of
 from nervure_edge.response import Firewall, MemoryFirewall
 from nervure_edge.session import SessionRunner, State
 from nervure_edge.spool import Spool
-from nervure_edge.trainer import Trainer
 from nervure_edge.workloads import Workload, WorkloadConfig, open_workload
+
+if TYPE_CHECKING:
+    # They bring numpy and onnxruntime, which an agent without a model need not carry.
+    from nervure_edge.models.loaded import LoadedModel
+    from nervure_edge.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ class Agent:
         self._failure: NervureError | None = None
         self._progress = Progress.IDLE
         self._desired: Desired | None = None
+        self._trainer: Trainer | None = None
         self._tasks_waiting: list[tuple[TaskOrder, float]] = []
         self.tasks_done = 0
         """Orders answered since the start, also those that failed."""
@@ -116,7 +119,7 @@ class Agent:
 
     def _open(self) -> None:
         config = self.config
-        self._lock = _lock_folder(config.data)
+        self._lock = FolderLock(config.data)
         self._spool = Spool(
             config.data / "spool",
             quota_bytes=config.spool.quota_mib * MIB,
@@ -141,13 +144,6 @@ class Agent:
             self._workload = open_workload(config.workload.name, wanted)
         self._start_model()
         self._engine.attach(self._workload.open())
-        self._trainer = Trainer(
-            self._examples,
-            config.training,
-            model=lambda: self._engine.model,
-            monotonic_s=self._clock.monotonic_s,
-            scratch=config.data,
-        )
         self._uplink = self._make_uplink()
         self._deployer = (
             Deployer(
@@ -164,6 +160,10 @@ class Agent:
 
     def _start_model(self) -> None:
         settings = self.config.model
+        if settings.bundle is None and self._slots.slot(settings.slot) == Slot():
+            return
+        from nervure_edge.models.starting import load_slot, start_with
+
         model = load_slot(self._slots, settings.slot, probe_rows=settings.probe_rows)
         if settings.bundle is not None:
             model = start_with(self._slots, settings.slot, settings.bundle, model, probe_rows=settings.probe_rows)
@@ -199,10 +199,9 @@ class Agent:
             part: Engine | Spool | None = getattr(self, name, None)
             if part is not None:
                 await self._in_thread(part.close)
-        lock = getattr(self, "_lock", None)
-        if isinstance(lock, int):
-            os.close(lock)
-            del self._lock
+        lock: FolderLock | None = getattr(self, "_lock", None)
+        if lock is not None:
+            lock.release()
         if self._own_executor and isinstance(self._executor, ThreadPoolExecutor):
             self._executor.shutdown(wait=True)
             self._executor = None
@@ -247,6 +246,11 @@ class Agent:
         return self._examples
 
     @property
+    def uptime_s(self) -> float:
+        """Seconds since this object was made."""
+        return self._clock.monotonic_s() - self._started_s
+
+    @property
     def source_ended(self) -> bool:
         """Whether the source has ended and all of it was decided."""
         return self._progress is Progress.ENDED
@@ -269,55 +273,11 @@ class Agent:
 
     def status(self) -> AgentStatus:
         """Return what the agent says of itself in every heartbeat."""
-        counts, engine = self._spool.counts(), self._engine
-        return AgentStatus(
-            running=self.running,
-            events_produced=counts.produced,
-            events_acknowledged=counts.acknowledged,
-            events_lost=counts.lost,
-            spool_bytes=counts.size_bytes,
-            decisions=engine.decisions,
-            blocks=engine.blocks,
-            errors=engine.errors,
-            latency=engine.latency,
-            rss_bytes=rss_bytes(),
-            examples=len(self._examples),
-            uptime_s=self._clock.monotonic_s() - self._started_s,
-            workload_state=self.workload_state,
-        )
+        return status_of(self)
 
     def summary(self) -> dict[str, Any]:
         """Return the counters as plain data, for people and machines."""
-        counts, engine = self._spool.counts(), self._engine
-        quantiles = (
-            {}
-            if not engine.latency.count
-            else {
-                "p50_us": round(engine.latency.quantile_us(0.5), 1),
-                "p99_us": round(engine.latency.quantile_us(0.99), 1),
-            }
-        )
-        return {
-            "agent": self.config.agent_id,
-            "decisions": engine.decisions,
-            "findings": engine.positives,
-            "blocks": engine.blocks,
-            "errors": engine.errors,
-            "latency": quantiles,
-            "events": {
-                "produced": counts.produced,
-                "acknowledged": counts.acknowledged,
-                "lost": counts.lost,
-                "pending": counts.pending,
-            },
-            "source": {**engine.stats(), "state": self.workload_state},
-            "model": {"name": self.running.name, "release": self.running.release, "bundle_id": self.running.bundle_id},
-            "session": {"state": self.session_state.value, "hub": self.hub, "region": self.region},
-            "examples": len(self._examples),
-            "tasks": self.tasks_done,
-            "rss_mib": round(rss_bytes() / MIB, 1),
-            "uptime_s": round(self._clock.monotonic_s() - self._started_s, 3),
-        }
+        return summary_of(self)
 
     # What a session asks of its handler
 
@@ -389,7 +349,8 @@ class Agent:
             self._stop_wanted = True
             self._changes.notify()
             await deciding
-            self._trainer.stop()
+            if self._trainer is not None:
+                self._trainer.stop()
             await self._in_thread(self._engine.close)
             try:
                 await self._in_thread(self._spool.sync)
@@ -478,7 +439,20 @@ class Agent:
         while True:
             await self._changes.wait_for(lambda: bool(self._tasks_waiting))
             order, received_s = self._tasks_waiting.pop(0)
-            self._post(await self._in_thread(partial(self._trainer.perform, order, received_s)))
+            self._post(await self._in_thread(partial(self._perform, order, received_s)))
+
+    def _perform(self, order: TaskOrder, received_s: float) -> TaskResult:
+        if self._trainer is None:
+            from nervure_edge.trainer import Trainer  # brings numpy: only with the first task
+
+            self._trainer = Trainer(
+                self._examples,
+                self.config.training,
+                model=lambda: self._engine.model,
+                monotonic_s=self._clock.monotonic_s,
+                scratch=self.config.data,
+            )
+        return self._trainer.perform(order, received_s)
 
     def _exchange(self, model: LoadedModel) -> None:
         self._check_fit(model)
@@ -486,34 +460,10 @@ class Agent:
         self._changes.notify_from_thread()
 
     def _check_fit(self, model: LoadedModel) -> None:
+        from nervure_edge.models.starting import check_fit
+
         features: object = getattr(self._workload, "features", "")
         check_fit(model, self.config.workload.name, features if isinstance(features, str) else "")
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-
-def _lock_folder(folder: Path) -> int:
-    """Make the data folder and hold it for this agent alone."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise WorldError(f"{folder}: {error.strerror}", hint="give a data folder that may be written") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise ConfigurationError(
-            f"{folder}: another agent works in this data folder", hint="give each agent its own with --data"
-        ) from error
-    return descriptor
-
-
-def rss_bytes() -> int:
-    """Return the resident memory of this process, 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

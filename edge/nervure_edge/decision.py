@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nervure_core.bundle.manifest import DecisionKind, DecisionSpec
 from nervure_core.errors import InputError
 
-Output = NDArray[Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Output: TypeAlias = "NDArray[Any]"
 
 
 class UnusableOutputError(InputError):
@@ -139,6 +140,8 @@ def scores(output: Output, spec: DecisionSpec, labels: Sequence[str], benign_lab
     Raises:
         UnusableOutputError: A score is not a number.
     """
+    import numpy as np  # not above: the module is also what an agent without a model imports
+
     if spec.kind is DecisionKind.LABEL:
         decide = make_decider(spec, labels, benign_label)
         return np.array([decide(output[index : index + 1]).score for index in range(len(output))], np.float64)

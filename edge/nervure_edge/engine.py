@@ -21,17 +21,20 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 from nervure_core.clock import Clock
 from nervure_core.events import Event, EventKind
 from nervure_core.latency import LatencyHistogram
 from nervure_edge.config import EngineSettings, ResponseSettings, SpoolSettings
-from nervure_edge.decision import Decision
-from nervure_edge.examples import ExampleStore
-from nervure_edge.models.loaded import LoadedModel
 from nervure_edge.response import Firewall
 from nervure_edge.spool import Spool
 from nervure_edge.workloads.contract import ModelInput, Observation, Pipeline
+
+if TYPE_CHECKING:
+    from nervure_edge.decision import Decision
+    from nervure_edge.examples import ExampleStore
+    from nervure_edge.models.loaded import LoadedModel
 
 logger = logging.getLogger(__name__)
 

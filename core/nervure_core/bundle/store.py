@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from nervure_core.bundle.manifest import FileEntry, Lineage, Manifest
@@ -19,6 +18,10 @@ from nervure_core.errors import InputError
 from nervure_core.files import sha256_file, sha256_hex, sync_folder
 from nervure_core.tensors import Arrays
 from nervure_core.validation import first_problem
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 INFER = "infer.onnx"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from nervure_core.bundle.manifest import Manifest, TensorLayout
 from nervure_core.errors import InputError
 from nervure_core.tensors import Arrays
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _ALIGN = 64
 
@@ -33,6 +35,8 @@ def weights_to_arrays(manifest: Manifest, data: bytes) -> Arrays:
     Raises:
         InputError: The file is shorter than its layout.
     """
+    import numpy as np  # not above: reading a manifest needs none of it
+
     arrays: Arrays = {}
     for item in manifest.tensors:
         dtype = np.dtype(item.dtype).newbyteorder("<")
@@ -51,6 +55,8 @@ def arrays_to_weights(manifest: Manifest, arrays: Mapping[str, NDArray[np.generi
     Raises:
         InputError: A tensor is missing, unknown, of another shape or dtype, or not finite.
     """
+    import numpy as np
+
     expected = {item.name for item in manifest.tensors}
     if expected != set(arrays):
         raise InputError(

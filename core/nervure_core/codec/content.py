@@ -9,16 +9,18 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import numpy as np
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 
 from nervure.v1 import tasks_pb2 as pb
 from nervure_core.codec.shared import MalformedFrame
 from nervure_core.messages import MAX_PART_BYTES, TaskPart
 from nervure_core.tensors import MAX_CONTENT_BYTES, Arrays, ConfigValue, MetricValue, TaskContent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _STYPE = "numpy.ndarray"
 _MAX_TENSORS = 4096
@@ -123,6 +125,8 @@ def _once(key: str, names: Iterable[str], items: Sequence[object]) -> None:
 
 
 def _array_to_pb(array: NDArray[np.generic]) -> pb.Array:
+    import numpy as np  # here and below: an agent without a model never gets this far, and need not carry it
+
     if array.dtype.name not in _DTYPES:
         raise ValueError(f"tensors of dtype {array.dtype} do not travel")
     sink = io.BytesIO()
@@ -131,6 +135,8 @@ def _array_to_pb(array: NDArray[np.generic]) -> pb.Array:
 
 
 def _array_from_pb(name: str, array: pb.Array) -> NDArray[np.generic]:
+    import numpy as np
+
     if array.stype != _STYPE:
         raise MalformedFrame(f"tensor {name!r} is coded as {array.stype!r}, not {_STYPE!r}")
     if array.dtype not in _DTYPES or any(extent < 0 for extent in array.shape):

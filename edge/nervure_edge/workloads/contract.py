@@ -24,11 +24,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # An agent that waits for a model need not carry numpy.
+    from numpy.typing import NDArray
 
-Features: TypeAlias = dict[str, NDArray[Any]]
+
+Features: TypeAlias = "dict[str, NDArray[Any]]"
 """One row for the model: inputs by name, each with a first axis of length one."""
 
 

@@ -17,38 +17,17 @@ cannot be converted makes its row malformed, nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from nervure_core.errors import InputError
 from nervure_edge.workloads.contract import Features, ModelInput
-
-Row = Mapping[str, Any]
-"""One row: texts from CSV, JSON values from JSON lines, by column."""
+from nervure_edge.workloads.table.columns import BindingOptions, MalformedRow, Row
 
 _TRUE = frozenset(("1", "true", "yes", "on", "t"))
 _FALSE = frozenset(("0", "false", "no", "off", "f", ""))
-
-
-class MalformedRow(InputError):
-    """A row has no value for a column, or one that is not of the input's type."""
-
-    code = "malformed_row"
-
-
-@dataclass(frozen=True, slots=True)
-class BindingOptions:
-    """How columns are chosen."""
-
-    columns: tuple[str, ...] = ()
-    inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    aside: frozenset[str] = frozenset()
-    """Columns that are no features: label, time, subject."""
-    missing_is_nan: bool = False
-    """An empty value of a floating input is NaN instead of making the row malformed."""
 
 
 def bind(inputs: Sequence[ModelInput], columns: Sequence[str], options: BindingOptions) -> Callable[[Row], Features]:

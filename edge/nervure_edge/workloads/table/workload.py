@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nervure_core.errors import ConfigurationError, InputError
 from nervure_edge.config_sources import explain_validation
 from nervure_edge.workloads.contract import Features, ModelInput, Observation, Pipeline, WorkloadConfig
-from nervure_edge.workloads.table.binding import BindingOptions, MalformedRow, Row, bind
+from nervure_edge.workloads.table.columns import BindingOptions, MalformedRow, Row
 from nervure_edge.workloads.table.lines import LineSource
 
 _MAX_DETAIL = 1024
@@ -133,6 +133,8 @@ class TablePipeline:
             if row is None:
                 continue
             if inputs is not self._bound_to or self._features is None:
+                from nervure_edge.workloads.table.binding import bind  # brings numpy: only with the first model
+
                 self._features = bind(inputs, self._columns, self._binding())
                 self._bound_to = inputs
             observation = self._observe(row, self._features)
