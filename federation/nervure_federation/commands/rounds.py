@@ -15,7 +15,7 @@ import click
 
 from nervure_core.command.output import emit, json_option
 from nervure_core.errors import ConfigurationError
-from nervure_federation.commands.client import Api, api_option
+from nervure_hub.commands.client import Api, api_option
 
 POLL_S = 0.5
 """How often ``watch`` asks the hub."""
@@ -104,7 +104,7 @@ def show(run_id: str, api: str, as_json: bool) -> None:
       nervure rounds show run-3f9a01c2d4
     """
     with Api(api) as client:
-        data = client.get(f"/v1/rounds/{run_id}")
+        data = client.get(_path(run_id))
     emit(data, as_json=as_json, human=_details_text)
 
 
@@ -199,6 +199,12 @@ def _pairs(texts: tuple[str, ...], flag: str) -> dict[str, Any]:
     return pairs
 
 
+def _path(run_id: str) -> str:
+    from urllib.parse import quote
+
+    return f"/v1/rounds/{quote(run_id, safe='')}"
+
+
 def _watch(client: Api, run_id: str, *, as_json: bool) -> int:
     from nervure_federation.commands.rounds_view import Lines, Screen, changes_of
 
@@ -206,7 +212,7 @@ def _watch(client: Api, run_id: str, *, as_json: bool) -> int:
     if not as_json:
         view = Screen() if sys.stdout.isatty() else Lines()
     before: dict[str, Any] = {}
-    path = f"/v1/rounds/{run_id}"
+    path = _path(run_id)
     try:
         while True:
             run = client.get(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,13 @@ import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
+
+from nervure_hub.commands.tables import printable, size, table
 
 COLUMNS = ("round", "phase", "F1", "accuracy", "FPR", "worst site FPR", "regions", "agents", "up/agent", "verdict")
+
+NUMBERS = ("round", "F1", "accuracy", "FPR", "worst site FPR", "regions", "agents", "up/agent")
 
 
 class Screen:
@@ -65,56 +69,65 @@ def runs_text(runs: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of all runs."""
     if not runs:
         return "no runs yet: `nervure rounds start` starts one"
-    table = Table("run", "state", "model", "strategy", "round", "accepted", "F1", "message", box=None, pad_edge=False)
-    for run in runs:
-        latest = run.get("latest") or {}
-        table.add_row(
+    rows = [
+        (
             run["run_id"],
             run["state"],
             run["model"],
             run["strategy"],
             f"{run.get('round', 0)}/{run['rounds_total']}",
-            str(run["rounds_accepted"]),
-            _rate(latest.get("f1")),
-            run.get("message", ""),
+            run["rounds_accepted"],
+            _rate((run.get("latest") or {}).get("f1")),
+            printable(run.get("message", "")),
         )
-    return _text(table)
+        for run in runs
+    ]
+    return table(("run", "state", "model", "strategy", "round", "accepted", "F1", "message"), rows)
 
 
 def details_text(run: Mapping[str, Any]) -> str:
     """Return a run's table, and below it what agents reach alone and who was refused."""
-    parts = [_text(details_table(run))]
+    parts = [_title(run), table(COLUMNS, list(_cells(run)), numbers=NUMBERS)]
     if local := run.get("local_only"):
         parts.append(
             f"alone, the mean of {local['agents']} agents: F1 {local['f1_mean']:.3f} "
             f"(from {local['f1_min']:.3f} to {local['f1_max']:.3f}), FPR {local['fpr_mean']:.3f}"
         )
     for row in _rows(run):
-        parts += [f"round {row['round']}: refused {who['agent']}: {who['reason']}" for who in row["refused"]]
-        parts += [f"round {row['round']}: {absent}" for absent in row["absent"]]
+        parts += [f"round {row['round']}: refused {who['agent']}: {printable(who['reason'])}" for who in row["refused"]]
+        parts += [f"round {row['round']}: {printable(absent)}" for absent in row["absent"]]
     return "\n".join(parts)
 
 
 def details_table(run: Mapping[str, Any]) -> Table:
-    """Return the table of a run's rounds."""
+    """Return the table of a run's rounds for a screen."""
+    grid = Table(title=Text(_title(run)), title_justify="left", box=None, pad_edge=False)
+    for column in COLUMNS:
+        grid.add_column(Text(column), justify="right" if column in NUMBERS else "left")
+    for cells in _cells(run):
+        # As text: reasons come from agents, and square brackets in them are no markup.
+        grid.add_row(*(Text(cell) for cell in cells))
+    return grid
+
+
+def _title(run: Mapping[str, Any]) -> str:
     title = f"{run['run_id']}  {run['model']}  {run['strategy']}  {run['state']}"
-    if run.get("message"):
-        title += f": {run['message']}"
-    table = Table(*COLUMNS, title=title, title_justify="left", box=None, pad_edge=False)
-    initial = run.get("initial")
-    if initial:
-        table.add_row("start", "", *_scores(initial), "", "", "", "")
+    return f"{title}: {printable(run['message'])}" if run.get("message") else title
+
+
+def _cells(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    if initial := run.get("initial"):
+        yield ("start", "", *_scores(initial), "", "", "", "")
     for row in run.get("rounds", ()):
-        table.add_row(
+        yield (
             str(row["round"]),
             row["phase"],
             *_scores(row),
             str(row["region_updates"]),
             str(row["agents"]),
-            _bytes(row["bytes_up_per_agent"]),
-            row["reason"],
+            size(row["bytes_up_per_agent"]) if row["bytes_up_per_agent"] else "",
+            printable(row["reason"]),
         )
-    return table
 
 
 def _scores(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -125,19 +138,10 @@ def _rate(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _bytes(count: float) -> str:
-    return f"{count / 1024:.1f} KiB" if count else ""
-
-
 def _line(change: Mapping[str, Any]) -> str:
     if change["event"] == "run":
-        return f"{change['run_id']} {change['state']} {change['message']}".rstrip()
+        return f"{change['run_id']} {change['state']} {printable(change['message'])}".rstrip()
     scores = f" F1 {change['f1']:.3f}" if change.get("f1") is not None else ""
-    return f"{change['run_id']} round {change['round']} {change['phase']}{scores} {change['reason']}".rstrip()
-
-
-def _text(table: Table) -> str:
-    sink = io.StringIO()
-    # Wide on purpose: whoever pipes this wants whole lines, and a terminal wraps by itself.
-    Console(file=sink, width=200, color_system=None).print(table)
-    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+    return (
+        f"{change['run_id']} round {change['round']} {change['phase']}{scores} {printable(change['reason'])}".rstrip()
+    )

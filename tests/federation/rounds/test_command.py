@@ -107,7 +107,7 @@ async def test_a_failed_run_is_exit_code_1(world: World, url: str) -> None:
         (["start", "--recipe", "nope", "--model", "m"], ConfigurationError, "no recipe named 'nope'"),
         (["start", "a.yaml", "--recipe", "demo"], ConfigurationError, "two recipes"),
         (["start", "absent.yaml", "--model", "m"], InputError, "No such file"),
-        (["list", "--api", "localhost"], ConfigurationError, "is no address"),
+        (["list", "--api", "localhost"], ConfigurationError, "is not a URL"),
         (["list", "--api", "http://127.0.0.1:9"], WorldError, "no hub answers"),
     ],
 )
