@@ -11,14 +11,20 @@ from nervure_core.command.output import emit, json_option
 from nervure_hub.commands.client import Api, api_option
 
 
-@click.group(invoke_without_command=True)
-@api_option
-@json_option
-@click.pass_context
-def devices(context: click.Context, api: str, as_json: bool) -> None:
+class _ListByDefault(click.Group):
+    """A group whose ``list`` may be left out: ``nervure devices --json``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_ListByDefault)
+def devices() -> None:
     """See which devices are here and what they run.
 
-    Without a subcommand: the same as `list`.
+    Without a subcommand: the same as `list`, with its options.
 
     \b
     Examples:
@@ -26,8 +32,6 @@ def devices(context: click.Context, api: str, as_json: bool) -> None:
       nervure devices list --state live --label site=hall-3
       nervure devices show camera-hall-3 --json
     """
-    if context.invoked_subcommand is None:
-        context.invoke(list_, api=api, as_json=as_json, state="all", workload=None, labels=())
 
 
 @devices.command(name="list")

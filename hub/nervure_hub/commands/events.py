@@ -36,7 +36,7 @@ def events() -> None:
     """
 
 
-@events.command(epilog=_COLUMNS)
+@events.command(epilog=_COLUMNS, short_help="Answer one SELECT over the table `events`.")
 @click.argument("sql")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @api_option
@@ -63,7 +63,7 @@ def query(sql: str, as_csv: bool, api: str, as_json: bool) -> None:
     emit(answer, as_json=as_json, human=_table)
 
 
-@events.command(epilog=_COLUMNS)
+@events.command(epilog=_COLUMNS, short_help="Print events as they come.")
 @click.option("--where", metavar="SQL", default="", help="Condition over the columns of `events`.")
 @click.option("--last", type=click.IntRange(0, 1000), default=10, show_default=True, help="Begin so many events back.")
 @click.option("--limit", type=click.IntRange(1), help="End after so many events.")

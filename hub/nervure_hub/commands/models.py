@@ -33,7 +33,7 @@ def _selector_options(function: Any) -> Any:
     return label(region(function))
 
 
-@models.command()
+@models.command(short_help="Push a bundle as the next release of its name.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--deploy", is_flag=True, help="Want it on agents at once: all, or those that are selected.")
 @_selector_options
@@ -65,7 +65,7 @@ def push(
     emit(data, as_json=as_json, human=_pushed)
 
 
-@models.command()
+@models.command(short_help="Want a release of a model on agents.")
 @click.argument("name")
 @click.option("--release", type=click.IntRange(1), help="The newest when absent.")
 @click.option("--agent", "agents", metavar="ID", multiple=True, help="Only this agent.")
@@ -109,7 +109,7 @@ def list_(api: str, as_json: bool) -> None:
     emit(data, as_json=as_json, human=model_table)
 
 
-@models.command()
+@models.command(short_help="Show the manifest of a release or a bundle.")
 @click.argument("model", metavar="NAME|DIR")
 @click.option("--release", type=click.IntRange(1), help="The newest when absent.")
 @api_option
@@ -134,7 +134,7 @@ def show(model: str, release: int | None, api: str, as_json: bool) -> None:
     emit(data, as_json=as_json, human=show_manifest)
 
 
-@models.command()
+@models.command(short_help="Make a bundle from any ONNX model.")
 @click.argument("model", metavar="MODEL.onnx", type=click.Path(path_type=Path))
 @click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="New folder for the bundle.")
 @click.option("--name", required=True, help="Name of the model family.")

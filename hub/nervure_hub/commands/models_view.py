@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from nervure_core.bundle import BundleError
+from nervure_core.errors import InputError
 from nervure_hub.commands.client import Api
 
 
@@ -17,7 +17,7 @@ def releases_of(api: Api, name: str) -> Sequence[dict[str, Any]]:
         NervureError: There is no such model, or the hub is away.
     """
     if "/" in name:
-        raise BundleError(f"{name}: no such folder", hint="give a bundle's folder or a model's name")
+        raise InputError(f"{name}: no such folder", hint="give a bundle's folder or a model's name")
     found: Sequence[dict[str, Any]] = api.get(f"/v1/models/{quote(name, safe='')}")["models"]
     return found
 

@@ -2,41 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 from fastapi import APIRouter
 from tests.support.hub import FleetTwin, agent_record, hub_context
+from tests.support.serving import LakeTwin
 
-from nervure_core.errors import InputError, InternalError, WorldError
-from nervure_hub.api import QueryResult, create_app
+from nervure_hub.api import create_app
 from nervure_hub.context import HubContext
-
-
-@dataclass
-class LakeTwin:
-    """Answers what it is given and remembers what it was asked."""
-
-    columns: tuple[str, ...] = ("label", "n")
-    rows: Sequence[Sequence[Any]] = ()
-    asked: list[str] = field(default_factory=list[str])
-
-    async def query(self, sql: str) -> QueryResult:
-        self.asked.append(sql)
-        if "SELEKT" in sql:
-            raise InputError("syntax error at or near 'SELEKT'", hint="the table is called events")
-        if "bug" in sql:
-            raise InternalError("secret detail of a bug")
-        if "away" in sql:
-            raise WorldError("the lake's folder is away", hint="mount it")
-        if "crash" in sql:
-            raise ZeroDivisionError("secret detail of a crash")
-        return QueryResult(self.columns, self.rows, truncated=len(self.rows) > 5)
 
 
 @dataclass
