@@ -22,9 +22,8 @@ from nervure_hub.context import AgentRecord, DirectoryView, HubContext, HubStats
 from nervure_hub.coordination import Coordination, open_coordination
 from nervure_hub.coordination.background import beside
 from nervure_hub.deployments import Deployments
-from nervure_hub.gateway.links import GatewayLink
+from nervure_hub.gateway import GatewayLink, GatewaySettings
 from nervure_hub.gateway.transport import GatewayTransport
-from nervure_hub.lake import LakeStats
 from nervure_hub.objects import ObjectStore
 from nervure_hub.registration import HUBS_PREFIX, follow_hubs, stay_registered
 from nervure_hub.registry import Registry
@@ -45,19 +44,37 @@ class NotingDirectory(DirectoryView, Protocol):
 class CountingDirectory:
     """A directory whose ``stats`` first asks the lake what it has dropped and stored."""
 
-    def __init__(self, directory: NotingDirectory, refresh: Callable[[], Awaitable[LakeStats]]) -> None:
-        self._directory, self._refresh = directory, refresh
+    def __init__(self, directory: NotingDirectory, lake_counters: Callable[[], Awaitable[dict[str, float]]]) -> None:
+        self._directory, self._lake_counters = directory, lake_counters
 
     async def agents(self) -> list[AgentRecord]:
         return await self._directory.agents()
 
     async def stats(self) -> HubStats:
         try:
-            await self._directory.note_counters("lake", (await self._refresh()).counters())
+            await self._directory.note_counters("lake", await self._lake_counters())
         except NervureError:
             # The lake is being restarted: its last counters stand.
             return await self._directory.stats()
         return await self._directory.stats()
+
+
+def gateway_settings(config: HubConfig, name: str, hub_id: str, port: int) -> GatewaySettings:
+    """Return what one gateway of a hub is told."""
+    own = config.advertised(port)
+    return GatewaySettings(
+        name=name,
+        hub_id=hub_id,
+        region=config.region,
+        host=config.host,
+        port=port,
+        journal_folder=config.journal_folder / name,
+        config=config.gateway,
+        advertised=own,
+        hubs=(own, *config.hubs),
+        tls=config.tls,
+        clear=config.clear,
+    )
 
 
 @asynccontextmanager

@@ -9,10 +9,8 @@ them differs. Several such hubs may share one coordination store and one object 
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Self
 
 from nervure_core.ids import new_id
@@ -22,45 +20,12 @@ from nervure_hub.controllers import run_controllers
 from nervure_hub.coordination import Coordination
 from nervure_hub.coordination.background import beside
 from nervure_hub.directory import Directory
-from nervure_hub.front import CountingDirectory, open_context, open_front
-from nervure_hub.gateway import GatewayServer, GatewaySettings, Journal
+from nervure_hub.front import CountingDirectory, gateway_settings, open_context, open_front
+from nervure_hub.gateway import GatewayServer
 from nervure_hub.lake import Lake
-from nervure_hub.lake.offline import LocalJournal, journal_folders
+from nervure_hub.lake.orphans import orphan_journals
 from nervure_hub.objects import ObjectStore
 from nervure_hub.ports import PortHold
-
-
-def gateway_settings(config: HubConfig, name: str, hub_id: str, port: int) -> GatewaySettings:
-    """Return what one gateway of a hub is told."""
-    own = config.advertised(port)
-    return GatewaySettings(
-        name=name,
-        hub_id=hub_id,
-        region=config.region,
-        host=config.host,
-        port=port,
-        journal_folder=config.journal_folder / name,
-        config=config.gateway,
-        advertised=own,
-        hubs=(own, *config.hubs),
-        tls=config.tls,
-        clear=config.clear,
-    )
-
-
-@asynccontextmanager
-async def orphan_journals(config: HubConfig) -> AsyncIterator[list[LocalJournal]]:
-    """Open the journals that gateways of earlier runs left and no gateway of now owns (there were more of them)."""
-    owned = set(config.gateway_names())
-    async with AsyncExitStack() as stack:
-        found: list[LocalJournal] = []
-        for folder in await asyncio.to_thread(journal_folders, config.data):
-            if folder.name not in owned:
-                journal: Journal[None] = await asyncio.to_thread(Journal, folder)
-                stack.push_async_callback(asyncio.to_thread, journal.close)
-                journal.start(lambda _tokens: None, lambda _tokens, _error: None)
-                found.append(LocalJournal(folder.name, journal, keep=False))
-        yield found
 
 
 class InProcessHub:
@@ -119,7 +84,7 @@ class InProcessHub:
         async with AsyncExitStack() as stack:
             hold = stack.enter_context(PortHold(config.host, config.port))
             self.port = hold.port
-            directory = CountingDirectory(self.directory, self.lake.refresh)
+            directory = CountingDirectory(self.directory, self.lake.counters)
             objects = self._objects if self._objects is not None else ObjectStore.open(config.objects_url)
             self.gateways = [
                 GatewayServer(gateway_settings(config, name, self.hub_id, self.port), objects, self.directory)

@@ -157,6 +157,10 @@ class Lake:
             await self._pull_all()
         return self.stats()
 
+    async def counters(self) -> dict[str, float]:
+        """Pull what is new and return the counters by metric name."""
+        return (await self.refresh()).counters()
+
     def stats(self) -> LakeStats:
         """Return the counters."""
         pending = sum(table.num_rows for inlet in self._inlets.values() for table in inlet.tables)

@@ -20,37 +20,11 @@ import pyarrow as pa
 from nervure_core.errors import InputError
 from nervure_hub.config import LakeConfig
 from nervure_hub.context import QueryResult
-from nervure_hub.gateway.journal import Journal, JournalSlice
+from nervure_hub.gateway.journal import Journal
 from nervure_hub.lake.lake import Lake, LakeStats
+from nervure_hub.lake.orphans import LocalJournal, journal_folders
 from nervure_hub.lake.query import QueryBounds, run_query
 from nervure_hub.lake.rows import SCHEMA
-
-
-class LocalJournal:
-    """A journal read in this process; its gateway does not run.
-
-    Args:
-        name: The gateway's.
-        journal: Open.
-        keep: Whether segments stay when they are compacted.
-    """
-
-    def __init__(self, name: str, journal: Journal[None], *, keep: bool) -> None:
-        self.name = name
-        self._journal = journal
-        self._keep = keep
-
-    async def read_journal(self, from_seq: int, max_bytes: int) -> JournalSlice:
-        return await asyncio.to_thread(self._journal.read, from_seq, max_bytes)
-
-    async def drop_journal(self, seq: int) -> int:
-        return 0 if self._keep else await self._journal.drop_before(seq)
-
-
-def journal_folders(data: Path) -> list[Path]:
-    """Return the journals under a hub's folder, in order of name."""
-    root = data / "journal"
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
 class OfflineLake:

@@ -18,6 +18,7 @@ import psutil
 from nervure_simulations.scenarios import Scenario
 from nervure_simulations.servers import Child, ChildSpec, Supervisor, kill_now
 from nervure_simulations.servers.child import json_ready
+from nervure_simulations.servers.ray_node import RayNode
 
 READY_WITHIN_S = 120.0
 GRACE_S = 25.0
@@ -31,12 +32,12 @@ class Wiring:
 
     Args:
         etcd: ``host:port``; empty where the twin coordinates.
-        ray_address: The Ray runtime's address.
+        ray: The Ray runtime.
         folder: The run's folder.
     """
 
     etcd: str
-    ray_address: str
+    ray: RayNode
     folder: Path
 
 
@@ -81,7 +82,7 @@ async def _start(supervisor: Supervisor, region: str, gateways: int, wiring: Wir
         *(sys.executable, "-m", "nervure_core.command", "hub", "up"),
         *("--region", region, "--port", "0", "--api-port", "0", "--gateways", str(gateways)),
         *("--data", str(data), "--objects", (wiring.folder / "objects").resolve().as_uri()),
-        *("--ray-address", wiring.ray_address, "--json"),
+        *("--ray-address", wiring.ray.address, "--json"),
     ]
     if wiring.etcd:
         argv += ["--etcd", wiring.etcd]
@@ -89,7 +90,7 @@ async def _start(supervisor: Supervisor, region: str, gateways: int, wiring: Wir
         f"hub-{region}",
         tuple(argv),
         ready=json_ready,
-        env={"NERVURE_HUB__GATEWAY__HEARTBEAT_S": HEARTBEAT_S},
+        env={"NERVURE_HUB__GATEWAY__HEARTBEAT_S": HEARTBEAT_S, **wiring.ray.env},
         grace_s=GRACE_S,
     )
     child = await supervisor.start(spec, within_s=READY_WITHIN_S)

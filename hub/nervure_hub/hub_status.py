@@ -1,0 +1,55 @@
+"""How a hub does, as its API tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from nervure_core.errors import PeerError, WorldError
+
+_CALL_S = 10.0
+
+
+def fetch_status(api: str) -> dict[str, Any]:
+    """Return ``{"hub": …, "stats": …}``.
+
+    Raises:
+        WorldError: Nothing answers at that URL.
+        PeerError: What answers is no hub.
+    """
+    try:
+        with httpx.Client(base_url=api, timeout=_CALL_S) as client:
+            answers = {name: client.get(f"/v1/{name}").raise_for_status().json() for name in ("hub", "stats")}
+    except httpx.HTTPStatusError as error:
+        raise PeerError(f"{api} answered {error.response.status_code}", hint="is that the API of a hub?") from error
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise WorldError(
+            f"no hub answers at {api}: {error}", hint="start one with `nervure hub up`, or give --api URL"
+        ) from error
+    except ValueError as error:
+        raise PeerError(f"{api} answered something that is no JSON", hint="is that the API of a hub?") from error
+    return answers
+
+
+def render_status(status: dict[str, Any]) -> str:
+    """Return the status as text."""
+    hub, stats = status["hub"], status["stats"]
+    events = stats["events"]
+    lines = [
+        f"hub {hub['region']} ({hub['hub_id']}), version {hub['version']}",
+        f"  agents here  {stats['sessions']}",
+        f"  events       {events['stored']} stored, {events['duplicates_dropped']} repeats dropped",
+        f"  lost         {events['lost_reported']} events that agents had to drop",
+        f"  memory       {stats['rss_mib']:.0f} MiB in {len(stats['pids'])} processes",
+    ]
+    lines += [
+        f"  {item['name']:<12} {item['sessions']} sessions, {item['events']['received']} events, "
+        f"journal {item['journal_bytes'] / 2**20:.1f} MiB, pid {item['pid']}"
+        for item in stats["gateways"]
+    ]
+    others = [item for item in hub["hubs"] if item.get("hub_id") != hub["hub_id"]]
+    if others:
+        names = ", ".join(f"{item.get('region', '?')} ({item.get('grpc', '?')})" for item in others)
+        lines.append(f"  other hubs   {names}")
+    return "\n".join(lines)
