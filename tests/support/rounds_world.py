@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from nervure_core.bundle import TRAIN, Bundle, TrainingSpec
 from nervure_core.clock import Clock, SystemClock
 from nervure_core.codec import decode_content, encode_content
 from nervure_core.messages import TaskKind, TaskOrder
-from nervure_core.tensors import TaskContent
+from nervure_core.tensors import MetricValue, TaskContent
 from nervure_federation.memory_fleet import Answer, MemoryFleet
 from nervure_federation.models import Fitter, Purpose, Schedule, starting_bundle
 from nervure_federation.rounds import submitting
@@ -71,7 +71,14 @@ def trainer(bundle: Bundle, data: Rows) -> Answer:
         config: dict[str, Any] = next(iter(content.configs.values()))
         start: Any = content.arrays["arrays"]
         if order.kind is TaskKind.EVALUATE:
-            metrics = {"num-examples": len(y), "eval-loss": 0.5, "tp": 1, "fp": 2, "tn": 3, "fn": 4}
+            metrics: dict[str, MetricValue] = {
+                "num-examples": len(y),
+                "eval-loss": 0.5,
+                "tp": 1,
+                "fp": 2,
+                "tn": 3,
+                "fn": 4,
+            }
             return encode_content(TaskContent(metrics={"metrics": metrics}))
         plan = Schedule(
             epochs=config["epochs"],
@@ -190,7 +197,7 @@ class World:
 
 
 @asynccontextmanager
-async def living(world: World, *regions: str) -> AsyncIterator[asyncio.TaskGroup]:
+async def living(world: World, *regions: str) -> AsyncGenerator[asyncio.TaskGroup]:
     """Let hubs live within the block."""
     async with asyncio.TaskGroup() as group:
         for region in regions:

@@ -27,7 +27,7 @@ from nervure_federation.strategies import KINDS, plan_strategy
 
 CONFIG = {"lr": 0.05, "epochs": 1, "batch-size": 16, "seed": 1}
 ORDER = TrainingOrder(1, CONFIG)
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +59,17 @@ def recording(answer: Answer, kept: dict[str, TaskContent], name: str) -> Answer
 
 def weighted_mean(replies: Mapping[str, TaskContent]) -> Arrays:
     """FedAvg in numpy, in float64."""
-    total = sum(reply.metrics["metrics"]["num-examples"] for reply in replies.values())  # type: ignore[misc]
+    examples: dict[str, Any] = {name: reply.metrics["metrics"]["num-examples"] for name, reply in replies.items()}
     sums: Arrays = {}
-    for reply in replies.values():
-        share = reply.metrics["metrics"]["num-examples"] / total  # type: ignore[operator]
+    for agent, reply in replies.items():
         for name, array in reply.arrays["arrays"].items():
-            sums[name] = sums.get(name, 0.0) + array.astype(np.float64) * share
+            sums[name] = sums.get(name, 0.0) + array.astype(np.float64) * examples[agent] / sum(examples.values())
     return sums
 
 
 def median(replies: Mapping[str, TaskContent]) -> Arrays:
-    names = next(iter(replies.values())).arrays["arrays"]
-    return {
-        name: np.median(np.stack([reply.arrays["arrays"][name] for reply in replies.values()]), 0) for name in names
-    }
+    sets: list[Arrays] = [dict(reply.arrays["arrays"]) for reply in replies.values()]
+    return {name: np.median(np.stack([arrays[name] for arrays in sets]), 0) for name in sets[0]}
 
 
 @pytest.mark.parametrize(
@@ -90,9 +87,9 @@ async def test_a_strategy_over_agents_that_train_equals_numpy(
     grid = grid_of(fleet, agents, base)
     found = await asyncio.to_thread(train, plan_strategy(name, options), grid, base, ORDER)
 
-    wanted = expected(replies)
-    assert list(found.arrays) == list(base)
-    for tensor, array in found.arrays.items():
+    wanted, arrays = expected(replies), Arrays(found.arrays)
+    assert list(arrays) == list(base)
+    for tensor, array in arrays.items():
         assert array.dtype == np.float32
         np.testing.assert_allclose(array, wanted[tensor], rtol=0, atol=2e-7)
         assert not np.array_equal(array, base[tensor])
@@ -106,8 +103,8 @@ def adding(step: float, examples: int = 10) -> Answer:
     """An agent that adds a number to every weight."""
 
     async def answer(order: TaskOrder) -> bytes:
-        arrays = decode_content(order.content).arrays["arrays"]
-        moved = {name: (array + np.float32(step)).astype(array.dtype) for name, array in arrays.items()}
+        arrays = Arrays(decode_content(order.content).arrays["arrays"])
+        moved: Arrays = {name: (array + np.float32(step)).astype(array.dtype) for name, array in arrays.items()}
         return encode_content(
             TaskContent({"arrays": moved}, {"metrics": {"num-examples": examples, "train-loss": 1.0}})
         )
@@ -123,7 +120,7 @@ def sending(content: bytes) -> Answer:
 
 
 def update(value: float, shape: tuple[int, ...] = (2,), examples: int = 10) -> bytes:
-    arrays = {"w": np.full(shape, value, np.float32)}
+    arrays: Arrays = {"w": np.full(shape, value, np.float32)}
     return encode_content(TaskContent({"arrays": arrays}, {"metrics": {"num-examples": examples, "train-loss": 1.0}}))
 
 
@@ -336,6 +333,7 @@ async def test_misuse_is_an_error_not_a_hang(fleet: MemoryFleet) -> None:
 def test_what_a_strategy_makes_is_cast_back_or_refused() -> None:
     cast = cast_back({"w": np.array([1.0, 2.0], np.float64)}, BASE)
     assert cast["w"].dtype == np.float32
-    for wrong in ({"v": np.zeros(2)}, {"w": np.zeros(3)}, {"w": np.array([1.0, np.nan])}):
+    wrongs: list[Arrays] = [{"v": np.zeros(2)}, {"w": np.zeros(3)}, {"w": np.array([1.0, np.nan])}]
+    for wrong in wrongs:
         with pytest.raises(NothingAggregated):
             cast_back(wrong, BASE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,8 +34,9 @@ def test_the_streaming_mean_is_the_mean(parts: list[tuple[np.ndarray, int]]) -> 
         mean.add({"w": array}, weight=weight)
     total = sum(weight for _, weight in parts)
     wanted = sum(array.astype(np.float64) * weight for array, weight in parts) / total
-    assert mean.result()["w"].dtype == np.float32
-    np.testing.assert_allclose(mean.result()["w"], wanted, rtol=1e-6, atol=1e-6)
+    found: Any = mean.result()["w"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
     assert mean.weight == total
 
 

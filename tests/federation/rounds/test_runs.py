@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,10 +61,9 @@ async def test_the_baseline_says_what_agents_reach_alone(world: World) -> None:
 
 async def test_a_candidate_that_is_worse_is_refused_and_the_model_stays(world: World) -> None:
     async def wrecking(order: TaskOrder) -> bytes:
-        arrays = decode_content(order.content).arrays["arrays"]
+        arrays: dict[str, Any] = dict(decode_content(order.content).arrays["arrays"])
         turned = {name: (-5 * array + 1).astype(np.float32) for name, array in arrays.items()}
-        metrics = {"metrics": {"num-examples": 10_000, "train-loss": 0.0}}
-        return encode_content(TaskContent({"arrays": turned}, metrics))
+        return encode_content(TaskContent({"arrays": turned}, {"metrics": {"num-examples": 10_000, "train-loss": 0.0}}))
 
     fleet = world.hubs["europe"].fleet
     async with living(world, *REGIONS):
