@@ -10,7 +10,7 @@ import importlib.util
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class EtcdServer:
 
     @classmethod
     @contextmanager
-    def start(cls, folder: Path, *, listen: str = "127.0.0.1:0") -> Iterator[EtcdServer]:
+    def start(cls, folder: Path, *, listen: str = "127.0.0.1:0") -> Generator[EtcdServer]:
         """Run etcd until the context ends; ``folder`` keeps its data, so it can be started again on it."""
         program = etcd_binary()
         if program is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Thread
@@ -53,7 +53,7 @@ class ServedHub:
 
 
 @contextmanager
-def serve_hub() -> Iterator[ServedHub]:
+def serve_hub() -> Generator[ServedHub]:
     """Serve until the context ends."""
     fleet, lake = FleetTwin(), LakeTwin()
     context = hub_context(fleet)

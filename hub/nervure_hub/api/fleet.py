@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Response
 from nervure_core import __version__
 from nervure_core.errors import NervureError
 from nervure_core.messages import PROTOCOL
+from nervure_hub.api import labels
 from nervure_hub.api.errors import DeviceMissing
 from nervure_hub.api.metrics import render
 from nervure_hub.api.schemas import Device, Devices, Health, HubView, Stats
@@ -44,11 +45,11 @@ def create(context: HubContext) -> APIRouter:
     async def devices(
         state: Annotated[Literal["live", "gone", "all"], Query()] = "all",
         workload: Annotated[str | None, Query(examples=["network"])] = None,
-        label: Annotated[list[str] | None, Query(description="key=value; repeat for more")] = None,
+        label: labels.Labels = None,
         detail: Detail = "summary",
     ) -> Devices:
         """List the agents this hub has seen since it started."""
-        wanted = dict(item.partition("=")[::2] for item in label or [])
+        wanted = labels.parse(label)
         return Devices(
             devices=[
                 Device.of(record, full=detail == "full")
@@ -94,11 +95,11 @@ def create(context: HubContext) -> APIRouter:
     return router
 
 
-def _passes(record: AgentRecord, state: str, workload: str | None, labels: dict[str, str]) -> bool:
+def _passes(record: AgentRecord, state: str, workload: str | None, wanted: dict[str, str]) -> bool:
     return (
         state in ("all", record.state)
         and workload in (None, record.workload)
-        and all(record.labels.get(name) == value for name, value in labels.items())
+        and all(record.labels.get(name) == value for name, value in wanted.items())
     )
 
 

@@ -14,6 +14,7 @@ from fastapi import APIRouter, File, Query, UploadFile
 
 from nervure_core.bundle import BundleError, Manifest
 from nervure_core.errors import InputError
+from nervure_hub.api import labels
 from nervure_hub.api.schemas import DeployAnswer, DeployRequest, PushAnswer, Release, Releases
 from nervure_hub.context import HubContext
 from nervure_hub.deployments import Deployment, Selector, selects
@@ -25,7 +26,6 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Files = Annotated[
     list[UploadFile], File(description="Every file of the bundle under its own name, manifest.json included")
 ]
-Labels = Annotated[list[str] | None, Query(description="key=value an agent must have; repeat for more")]
 Regions = Annotated[list[str] | None, Query(description="region an agent must belong to; repeat for more")]
 
 
@@ -34,7 +34,9 @@ def create(context: HubContext) -> APIRouter:
     router = APIRouter(tags=["models"])
 
     @router.post("/v1/models", status_code=201)
-    async def push(files: Files, deploy: bool = False, label: Labels = None, region: Regions = None) -> PushAnswer:
+    async def push(
+        files: Files, deploy: bool = False, label: labels.Labels = None, region: Regions = None
+    ) -> PushAnswer:
         """Take a bundle in as the next release of its name; with ``deploy``, want it on agents at once."""
         selector = _selector(label, region)
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="nervure-push-"))
@@ -97,13 +99,10 @@ async def _count(context: HubContext, deployment: Deployment) -> int:
     )
 
 
-def _selector(labels: Sequence[str] | None, regions: Sequence[str] | None) -> Selector | None:
-    if not labels and not regions:
+def _selector(label: Sequence[str] | None, region: Sequence[str] | None) -> Selector | None:
+    if not label and not region:
         return None
-    for label in labels or ():
-        if "=" not in label:
-            raise InputError(f"label {label!r} is not key=value")
-    return Selector(labels=dict(label.partition("=")[::2] for label in labels or ()), regions=tuple(regions or ()))
+    return Selector(labels=labels.parse(label), regions=tuple(region or ()))
 
 
 async def _save(files: Sequence[UploadFile], folder: Path) -> None:

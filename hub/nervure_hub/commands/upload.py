@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -48,7 +48,7 @@ def _open(stack: ExitStack, path: Path, step: Any) -> _Counted:
 
 
 @contextmanager
-def _bar(what: str, total: int, *, quiet: bool) -> Iterator[Any]:
+def _bar(what: str, total: int, *, quiet: bool) -> Generator[Any]:
     if quiet or not sys.stderr.isatty():
         yield lambda count: None
         return

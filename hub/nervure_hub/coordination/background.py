@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from nervure_core.errors import NervureError
 
 
 @asynccontextmanager
-async def beside(companion: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def beside(companion: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
     """Run ``companion`` while the body runs; cancel it when the body ends.
 
     Raises:

@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
 from nervure_hub.coordination.background import beside, first_of
@@ -25,7 +25,7 @@ from nervure_hub.coordination.contract import (
 
 
 @asynccontextmanager
-async def campaign(store: Coordination, name: str, identity: str, ttl_s: float) -> AsyncIterator[Leadership]:
+async def campaign(store: Coordination, name: str, identity: str, ttl_s: float) -> AsyncGenerator[Leadership]:
     """Wait until elected, lead within the context, resign at its end.
 
     Raises:

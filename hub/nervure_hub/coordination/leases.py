@@ -10,7 +10,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -38,7 +38,7 @@ class LeaseOffice(Protocol):
 
 
 @asynccontextmanager
-async def hold_lease(office: LeaseOffice, ttl_s: float, clock: Clock) -> AsyncIterator[Lease]:
+async def hold_lease(office: LeaseOffice, ttl_s: float, clock: Clock) -> AsyncGenerator[Lease]:
     """Hold a lease for as long as the context lasts.
 
     Raises:

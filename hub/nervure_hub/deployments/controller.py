@@ -90,7 +90,8 @@ class DeploymentsController:
     def __init__(self, context: HubContext) -> None:
         self._context = context
         self._teller = Teller()
-        self._wanted: Sequence[Deployment] = ()
+        self.wanted: Sequence[Deployment] = ()
+        """The last state known."""
         self._changed = asyncio.Event()
         self.failures = 0
         """Ticks that failed; each one is logged and the next one tries again."""
@@ -106,7 +107,7 @@ class DeploymentsController:
             try:
                 async with aclosing(self._context.deployments.follow()) as states:
                     async for state in states:
-                        self._wanted = state
+                        self.wanted = state
                         self._changed.set()
             except Exception:  # noqa: BLE001 - outermost loop; a watch that breaks now may work next time
                 self._failed("desired state could not be read")
@@ -126,7 +127,7 @@ class DeploymentsController:
         """Tell whoever has to hear something; return how many took it."""
         agents = await self._context.directory.agents()
         now_s = self._context.clock.monotonic_s()
-        due = self._teller.due(self._wanted, agents, now_s)
+        due = self._teller.due(self.wanted, agents, now_s)
         if not due:
             return 0
         taken = await self._context.transport.push_desired(due)

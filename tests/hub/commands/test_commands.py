@@ -201,7 +201,7 @@ def test_another_server_on_the_port_is_said(shell: Shell, body: bytes) -> None:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from etcd3aio import Etcd3Client
 from tests.support.etcd import EtcdServer, etcd_binary
 
 from nervure_core.errors import ConfigurationError, WorldError
@@ -39,7 +40,7 @@ def own_server(tmp_path: Path) -> Iterator[EtcdServer]:
 
 
 @asynccontextmanager
-async def leader_process(endpoint: str, name: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+async def leader_process(endpoint: str, name: str) -> AsyncGenerator[tuple[asyncio.subprocess.Process, int]]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", LEADER, endpoint, name, stdout=asyncio.subprocess.PIPE
     )
@@ -116,8 +117,9 @@ async def test_a_compacted_revision_is_said_and_follow_lists_again(own_server: E
     async with asyncio.timeout(30), EtcdCoordination([own_server.endpoint]) as store:
         first = await store.put("/c/a", b"1")
         last = await store.put("/c/a", b"2")
-        kv, _, _ = await store._connected()
-        await kv.compact(last)
+        async with Etcd3Client([own_server.endpoint]) as administrator:
+            assert administrator.kv is not None
+            await administrator.kv.compact(last)
         with pytest.raises(Compacted):
             async with aclosing(store.watch("/c/", first)) as events:
                 await anext(events)

@@ -165,7 +165,7 @@ async def test_the_controller_brings_the_fleet_to_what_is_desired() -> None:
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(controller.run())
         await context.deployments.deploy(ref(), Selector(regions=("europe",)))
-        await until(lambda: len(fleet.told) == 0 and controller._wanted)
+        await until(lambda: len(fleet.told) == 0 and controller.wanted)
         fleet.deaf.clear()
         await until(lambda: fleet.records["a"].running.release == 1)
         await context.deployments.deploy(ref(release=2), Selector())
