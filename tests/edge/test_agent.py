@@ -17,7 +17,6 @@ from nervure_core.bundle import INFER, WEIGHTS, Bundle, with_new_weights
 from nervure_core.bundle.manifest import Lineage
 from nervure_core.codec import decode_content, encode_content
 from nervure_core.errors import ConfigurationError, InputError, PeerError, WorldError
-from nervure_core.events import EventKind
 from nervure_core.messages import DeploymentState, Move, Refused, TaskKind, TaskOrder
 from nervure_core.tensors import TaskContent
 from nervure_edge.agent import Agent
@@ -364,9 +363,9 @@ async def test_two_agents_cannot_share_a_folder(make_config: ConfigMaker, bundle
 async def test_a_source_without_the_needed_column_is_named(
     make_config: ConfigMaker, bundle: Bundle, rows: Path
 ) -> None:
-    rows.write_text("a,b,label\n1,2,benign\n")
-    async with Agent(make_config(model={"bundle": bundle.folder})) as agent:
-        with pytest.raises(InputError, match="'c'"):
+    write_rows(rows, 10)
+    async with Agent(make_config(model={"bundle": bundle.folder}, options={"columns": ["a", "b", "d"]})) as agent:
+        with pytest.raises(InputError, match="'d'"):
             await agent.run(once=True)
 
 
@@ -395,4 +394,3 @@ async def test_many_agents_share_one_process(make_config: ConfigMaker, bundle: B
         for number in range(8):
             group.create_task(one(number))
         await hub.wait_for(lambda: sum(map(len, hub.stored.values())) == 8000)
-    assert EventKind.FINDING
