@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
@@ -141,9 +141,9 @@ class WireAgent:
             return await self._stream.code(), await self._stream.details()
 
 
-async def until(condition: Callable[[], Any], *, what: str = "condition") -> Any:
+async def until(condition: Callable[[], Any], *, within_s: float = _WAIT_S) -> Any:
     """Poll an awaitable condition until it holds; for facts that have no event to wait for, such as a report sent."""
-    async with asyncio.timeout(_WAIT_S):
+    async with asyncio.timeout(within_s):
         while True:
             found = condition()
             if asyncio.iscoroutine(found):
@@ -151,8 +151,3 @@ async def until(condition: Callable[[], Any], *, what: str = "condition") -> Any
             if found:
                 return found
             await asyncio.sleep(0.02)
-
-
-def labels(**items: str) -> Mapping[str, str]:
-    """Return labels for a Hello."""
-    return items

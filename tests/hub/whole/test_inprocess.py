@@ -89,7 +89,7 @@ async def test_orders_reach_agents_and_silence_is_answered_for(tmp_path: Path) -
         replies: dict[str, TaskReply] = {}
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(answer())
-            async for reply in hub.context.transport.call(orders, 1.0):
+            async for reply in hub.context.transport.call(orders, 5.0):
                 replies[reply.agent_id] = reply
         assert replies["willing"] == TaskReply("willing", "t-willing", ok=True, error="", content=b"cba")
         assert "silent for" in replies["silent"].error
