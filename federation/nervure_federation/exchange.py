@@ -3,8 +3,8 @@
 Rules:
 
 1. An exchange ends when every agent has answered, or its deadline is over, or the quorum has answered well and the
-   stragglers' time is over, or the transport breaks. Ending early leaves the transport's iterator, which forgets the
-   orders that are still open; what comes later is never looked at.
+   stragglers' time is over, or the transport breaks. Ending early cancels the task that reads the transport's iterator,
+   which forgets the orders that are still open; what comes later is never looked at.
 2. Whoever did not answer is answered for, with the reason: the caller gets exactly one reply an order, or more where the
    transport repeats itself.
 3. Time comes from the clock seam only.
@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nervure_core.clock import Clock
@@ -79,27 +79,17 @@ async def _read(
 ) -> None:
     answers = transport.call(orders, patience.deadline_s)
     try:
+        # To its own end, which comes with the last reply: leaving a generator at a yield makes it close in the middle.
         async for reply in answers:
             state.replies.append(reply)
             if reply.agent_id in state.waiting:
                 state.waiting.discard(reply.agent_id)
                 state.good += reply.ok
-            if not state.waiting:
-                return
             if state.good >= patience.quorum:
                 enough.set()
     except NervureError as error:
         # The way to the agents broke: what has arrived still counts, the others get the reason.
         state.ended_by = error.message
-    finally:
-        await _leave(answers)
-
-
-async def _leave(answers: AsyncIterator[TaskReply]) -> None:
-    # The seam promises an iterator; a generator wants to be closed in the task that read it.
-    close = getattr(answers, "aclose", None)
-    if close is not None:
-        await close()
 
 
 async def _cut_at_deadline(clock: Clock, patience: Patience, reader: asyncio.Task[None]) -> None:
