@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from nervure_core.errors import NervureError
 from nervure_core.messages import Desired, TaskOrder
 from nervure_hub.context import DirectoryView, TaskReply
+from nervure_hub.coordination.background import beside
 from nervure_hub.gateway.links import GatewayLink
 from nervure_hub.gateway.server import NOT_HERE
 
@@ -36,15 +37,24 @@ class GatewayTransport:
             record.agent_id: record.gateway for record in await self._directory.agents() if record.state == "live"
         }
         replies: asyncio.Queue[TaskReply] = asyncio.Queue()
-        async with asyncio.TaskGroup() as tasks:
-            waves: dict[tuple[str, ...], dict[str, TaskOrder]] = {}
-            for agent_id, order in orders.items():
-                route = tuple(sorted(self._gateways, key=lambda name: name != places.get(agent_id)))
-                waves.setdefault(route, {})[agent_id] = order
-            for route, wave in waves.items():
-                tasks.create_task(self._call_along(route, wave, deadline_s, replies))
+        waves: dict[tuple[str, ...], dict[str, TaskOrder]] = {}
+        for agent_id, order in orders.items():
+            route = tuple(sorted(self._gateways, key=lambda name: name != places.get(agent_id)))
+            waves.setdefault(route, {})[agent_id] = order
+        # Not a TaskGroup round the yield: a caller that leaves early would get its GeneratorExit back in a group.
+        async with beside(self._call_all(waves, deadline_s, replies)):
             for _ in range(len(orders)):
                 yield await replies.get()
+
+    async def _call_all(
+        self,
+        waves: Mapping[tuple[str, ...], Mapping[str, TaskOrder]],
+        deadline_s: float,
+        replies: asyncio.Queue[TaskReply],
+    ) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for route, wave in waves.items():
+                tasks.create_task(self._call_along(route, wave, deadline_s, replies))
 
     async def push_desired(self, desired: Mapping[str, Desired]) -> frozenset[str]:
         taken: set[str] = set()
