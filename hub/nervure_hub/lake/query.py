@@ -53,6 +53,7 @@ def run_query(sql: str, stored: Any, fresh: Any, bounds: QueryBounds) -> QueryRe
             "enable_external_access": "false",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",  # else names in a statement reach variables of this process
             "memory_limit": f"{bounds.memory_mib}MiB",
             "threads": str(bounds.threads),
         }

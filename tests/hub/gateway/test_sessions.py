@@ -99,12 +99,15 @@ async def test_the_first_frame_must_be_hello(open_gateway: OpenGateway) -> None:
 
 
 async def test_a_newer_session_of_an_agent_ends_the_older(open_gateway: OpenGateway) -> None:
-    async with open_gateway() as gateway, WireAgent.connect(gateway.port, "camera-7") as older:
-        async with WireAgent.connect(gateway.port, "camera-7") as newer:
-            assert await older.next() is None
-            assert "newer" in (await older.end())[1]
-            await newer.send_events(1)
-            await newer.acknowledged(1)
+    async with (
+        open_gateway() as gateway,
+        WireAgent.connect(gateway.port, "camera-7") as older,
+        WireAgent.connect(gateway.port, "camera-7") as newer,
+    ):
+        assert await older.next() is None
+        assert "newer" in (await older.end())[1]
+        await newer.send_events(1)
+        await newer.acknowledged(1)
 
 
 async def test_goodbye_is_acknowledged_to_the_end(open_gateway: OpenGateway) -> None:
