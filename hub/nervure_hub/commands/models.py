@@ -182,7 +182,8 @@ def _pushed(data: dict[str, Any]) -> str:
 
 def _deployed(data: dict[str, Any]) -> str:
     deployment = data["deployment"]
+    number = data["agents_selected"]
     return (
-        f"{deployment['name']}/{deployment['release']} is wanted on {data['agents_selected']} live agents here; "
-        "`nervure devices` shows when they run it"
+        f"{deployment['name']}/{deployment['release']} is wanted; {number} live agent{'' if number == 1 else 's'} of this "
+        "hub selected: `nervure devices` shows when they run it"
     )

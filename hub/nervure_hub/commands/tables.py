@@ -27,7 +27,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Seq
     from rich.text import Text
 
     terminal = sys.stdout.isatty()
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for column in columns:
         grid.add_column(Text(column), justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:

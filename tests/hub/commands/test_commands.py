@@ -140,7 +140,7 @@ def test_a_bundle_is_packed_pushed_deployed_and_listed(shell: Shell, tmp_path: P
     pushed = shell("models", "push", str(tmp_path / "bundle"), "--deploy", "--label", "site=hall")
     assert pushed.code == 0, pushed.err
     assert "pushed detector/1" in pushed.out
-    assert "1 live agents" in pushed.out
+    assert "1 live agent of this hub" in pushed.out
     listed = shell("models", "list")
     assert "site=hall" in listed.out
     assert [item["release"] for item in shell("models", "list", "--json").json()["models"]] == [1]
