@@ -26,11 +26,14 @@ class Policy:
         min_f1: Lowest F1 that is ever accepted.
         max_f1_drop: How much lower than the current model's F1 may be.
         max_worst_site_fpr_increase: How much higher than the current model's the worst site's rate may be.
+        tolerated_worst_site_fpr: Up to this rate no increase is held against a candidate. Without it, a model that
+            never raises an alarm could never be replaced by one that does.
     """
 
     min_f1: float = 0.0
     max_f1_drop: float = 0.02
     max_worst_site_fpr_increase: float = 0.05
+    tolerated_worst_site_fpr: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def _refusal(candidate: Verdict, current: Verdict | None, policy: Policy) -> str
             f"F1 {candidate.f1:.3f} is {drop:.3f} below the current {current.f1:.3f}, more than {policy.max_f1_drop:g}"
         )
     rise = candidate.worst_site_fpr - current.worst_site_fpr
-    if rise > policy.max_worst_site_fpr_increase:
+    if rise > policy.max_worst_site_fpr_increase and candidate.worst_site_fpr > policy.tolerated_worst_site_fpr:
         return (
             f"false positives at {candidate.worst_site} {candidate.worst_site_fpr:.3f} are {rise:.3f} above the worst "
             f"site's {current.worst_site_fpr:.3f} so far, more than {policy.max_worst_site_fpr_increase:g}"

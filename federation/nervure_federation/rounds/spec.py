@@ -39,6 +39,8 @@ class JudgeSpec(_Strict):
     """How much lower than the current model's F1 a candidate's may be."""
     max_worst_site_fpr_increase: float = Field(default=0.05, ge=0, le=1)
     """How much higher than the current model's the false positive rate of the worst site may be."""
+    tolerated_worst_site_fpr: float = Field(default=0.1, ge=0, le=1)
+    """Up to this rate an increase is not held against a candidate: a model that finds nothing has no false positives."""
 
 
 class RunSpec(_Strict):

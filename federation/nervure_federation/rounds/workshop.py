@@ -108,7 +108,12 @@ class Workshop:
 
     def decide(self, candidate: Scores, current: Scores | None, spec: JudgeSpec) -> Decision:
         """Say whether a candidate may replace the current model, and why or why not."""
-        policy = Policy(spec.min_f1, spec.max_f1_drop, spec.max_worst_site_fpr_increase)
+        policy = Policy(
+            min_f1=spec.min_f1,
+            max_f1_drop=spec.max_f1_drop,
+            max_worst_site_fpr_increase=spec.max_worst_site_fpr_increase,
+            tolerated_worst_site_fpr=spec.tolerated_worst_site_fpr,
+        )
         return accept(verdict_of(candidate), verdict_of(current) if current else None, policy)
 
     async def heldout(self, name: str) -> Heldout:
