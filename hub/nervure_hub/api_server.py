@@ -10,7 +10,7 @@ listening socket first, then lets answers under way finish, within a bound.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ class _Quiet(uvicorn.Server):
         self.ended = asyncio.Event()
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         yield
 
     async def startup(self, sockets: list[Any] | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
@@ -87,7 +87,7 @@ async def open_context(
     coordination: Coordination | None = None,
     objects: ObjectStore | None = None,
     clock: Clock | None = None,
-) -> AsyncIterator[HubContext]:
+) -> AsyncGenerator[HubContext]:
     """Open what a hub works with.
 
     Args:
@@ -130,7 +130,7 @@ async def open_front(
     lake_query: LakeQuery,
     port: int,
     told: Callable[[tuple[str, ...]], None] = lambda _hubs: None,
-) -> AsyncIterator[ApiServer]:
+) -> AsyncGenerator[ApiServer]:
     """Serve the API, register the hub, tell gateways of the other hubs; all while open.
 
     Args:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
-import grpc.aio
+import grpc
 
 from nervure.v1 import session_pb2
 from nervure_core.codec import decode_hub, encode_agent
@@ -63,7 +63,7 @@ class WireAgent:
         protocol: int = PROTOCOL,
         hello: bool = True,
         **fields: Any,
-    ) -> AsyncIterator[WireAgent]:
+    ) -> AsyncGenerator[WireAgent]:
         """Connect and, unless told otherwise, greet."""
         async with channel(f"127.0.0.1:{port}") as connection:
             raw = cast("Any", connection).stream_stream(

@@ -7,7 +7,7 @@ heartbeats nor rounds may wait for that or be killed for it.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,7 +49,7 @@ class LakeActor:
         return cast("Lake", await self._hosted.opened())
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Lake]:
+    async def _open(self) -> AsyncGenerator[Lake]:
         # pyarrow, DuckDB and deltalake weigh 80 MiB, and the driver imports this file too.
         from nervure_hub.lake import Lake
         from nervure_hub.lake.orphans import orphan_journals

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,7 +40,7 @@ def take_back_signals() -> None:
 
 
 @contextmanager
-def ray_runtime(config: HubConfig) -> Iterator[None]:
+def ray_runtime(config: HubConfig) -> Generator[None]:
     """Connect to the configured Ray cluster, or start one here; blocks for some seconds.
 
     Raises:

@@ -81,9 +81,10 @@ class AgentStream:
         Raises:
             MalformedFrame: The bytes are no frame.
         """
-        data: object = await self._context.read()
+        # At the end of the stream read() returns grpc.aio.EOF, which its stubs don't admit.
+        data = cast("object", await self._context.read())
         if not isinstance(data, bytes):
-            return None  # grpc.aio.EOF, which its stubs don't admit
+            return None
         frame = session_pb2.AgentFrame()
         try:
             frame.ParseFromString(data)
@@ -119,10 +120,12 @@ class _ArtifactReader:
         self._artifacts = artifacts
 
     async def fetch(self, request: bytes, context: _Chunks) -> AsyncIterator[artifacts_pb2.Chunk]:
+        wanted = artifacts_pb2.FetchRequest()
         try:
-            wanted = artifacts_pb2.FetchRequest.FromString(request)
+            wanted.ParseFromString(request)
         except DecodeError:
             await _abort(context, MalformedFrame(f"{len(request)} bytes are no FetchRequest"))
+            return
         try:
             total = await self._artifacts.size(wanted.sha256)
             if wanted.offset > total:

@@ -11,7 +11,7 @@ away, only read; with several folders an event that more than one hub stored cou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def _once(rows: pa.Table) -> pa.Table:
 
 
 @asynccontextmanager
-async def open_lake(*data_folders: Path, config: LakeConfig | None = None) -> AsyncIterator[OfflineLake]:
+async def open_lake(*data_folders: Path, config: LakeConfig | None = None) -> AsyncGenerator[OfflineLake]:
     """Open the folders (``--data``) of hubs that do not run.
 
     Raises:

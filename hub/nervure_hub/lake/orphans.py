@@ -6,7 +6,7 @@ Rules: whoever reads such a journal locks it, as a gateway would; a hub that sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def journal_folders(data: Path) -> list[Path]:
 
 
 @asynccontextmanager
-async def orphan_journals(config: HubConfig) -> AsyncIterator[list[LocalJournal]]:
+async def orphan_journals(config: HubConfig) -> AsyncGenerator[list[LocalJournal]]:
     """Open the journals that gateways of earlier runs left and no gateway of now owns (there were more of them)."""
     owned = set(config.gateway_names())
     async with AsyncExitStack() as stack:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def open_gateway(tmp_path: Path, directory: Directory, shelf: Shelf) -> OpenGate
     @asynccontextmanager
     async def opening(
         name: str = "gateway-0", *, port: int = 0, folder: Path | None = None, **config: Any
-    ) -> AsyncIterator[GatewayServer]:
+    ) -> AsyncGenerator[GatewayServer]:
         config = {"report_interval_s": 0.05, "drain_s": 0.2, "ack_delay_s": 0.0, **config}
         settings = GatewaySettings(
             name=name,

@@ -37,7 +37,7 @@ class Source:
     def __init__(self, name: str, *entries: StoredBatch | StoredLoss, journal_id: str = "") -> None:
         self.name = name
         self.journal_id = journal_id or f"journal-{name}"
-        self.entries = list(entries)
+        self.entries: list[StoredBatch | StoredLoss] = list(entries)
         self.dropped = 0
         self.away = False
 
