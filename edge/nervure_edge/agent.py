@@ -22,17 +22,16 @@ import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nervure_core import __version__
 from nervure_core.clock import Clock, SystemClock
 from nervure_core.errors import NervureError, PeerError, WorldError
 from nervure_core.events import Event
-from nervure_core.messages import AgentStatus, Desired, Hello, Running, TaskOrder, TaskResult
-from nervure_core.retry import Backoff
+from nervure_core.messages import AgentStatus, Desired, Hello, Running, TaskOrder
 from nervure_edge.changes import Changes
 from nervure_edge.config import MIB, AgentConfig
+from nervure_edge.duties import Duties
 from nervure_edge.engine import Engine, Progress
 from nervure_edge.examples import ExampleStore
 from nervure_edge.folder import FolderLock
@@ -45,9 +44,8 @@ from nervure_edge.spool import Spool
 from nervure_edge.workloads import Workload, WorkloadConfig, open_workload
 
 if TYPE_CHECKING:
-    # They bring numpy and onnxruntime, which an agent without a model need not carry.
+    # It brings numpy, which an agent without a model need not carry.
     from nervure_edge.models.loaded import LoadedModel
-    from nervure_edge.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +92,7 @@ class Agent:
         self._stop_wanted = False
         self._failure: NervureError | None = None
         self._progress = Progress.IDLE
-        self._desired: Desired | None = None
-        self._trainer: Trainer | None = None
-        self._tasks_waiting: list[tuple[TaskOrder, float]] = []
-        self.tasks_done = 0
-        """Orders answered since the start, also those that failed."""
+        self._duties: Duties | None = None
 
     def __repr__(self) -> str:
         return f"<Agent {self.config.agent_id} {self.workload_state} {self.session_state.value}>"
@@ -145,17 +139,28 @@ class Agent:
         self._start_model()
         self._engine.attach(self._workload.open())
         self._uplink = self._make_uplink()
-        self._deployer = (
-            Deployer(
-                self._slots,
-                fetch=self._uplink.fetch,
-                exchange=self._exchange,
-                report=self._uplink.post,
-                bounds=DeployBounds(config.model.max_bundle_mib * MIB, config.model.probe_rows),
-                executor=self._executor,
-            )
-            if self._uplink is not None
-            else None
+        self._duties = self._make_duties(self._uplink) if self._uplink is not None else None
+
+    def _make_duties(self, uplink: SessionRunner) -> Duties:
+        config = self.config
+        deployer = Deployer(
+            self._slots,
+            fetch=uplink.fetch,
+            exchange=self._exchange,
+            report=uplink.post,
+            bounds=DeployBounds(config.model.max_bundle_mib * MIB, config.model.probe_rows),
+            executor=self._executor,
+        )
+        return Duties(
+            config,
+            self._engine,
+            self._examples,
+            deployer=deployer,
+            post=uplink.post,
+            in_thread=self._in_thread,
+            clock=self._clock,
+            changes=self._changes,
+            rng=self._rng,
         )
 
     def _start_model(self) -> None:
@@ -298,24 +303,19 @@ class Agent:
         )
 
     def desired(self, desired: Desired) -> None:
-        """Take the desired state; the last word counts."""
-        self._desired = desired
-        self._changes.notify()
+        """Take the desired state."""
+        if self._duties is not None:
+            self._duties.desired(desired)
 
     def order(self, order: TaskOrder) -> None:
-        """Take a task, or say at once that there are too many."""
-        if len(self._tasks_waiting) >= self.config.training.max_queued_tasks:
-            self._post(
-                TaskResult(order.task_id, order.run_id, order.round, ok=False, error="busy: too many tasks wait")
-            )
-            return
-        self._tasks_waiting.append((order, self._clock.monotonic_s()))
-        self._changes.notify()
+        """Take a task."""
+        if self._duties is not None:
+            self._duties.order(order)
 
-    def _post(self, result: TaskResult) -> None:
-        self.tasks_done += 1
-        if self._uplink is not None:
-            self._uplink.post(result)
+    @property
+    def tasks_done(self) -> int:
+        """Orders answered since the start, also those that failed."""
+        return self._duties.tasks_done if self._duties is not None else 0
 
     # Life
 
@@ -340,17 +340,16 @@ class Agent:
         """
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(self._sync_loop())]
-            uplink = None
-            if self._uplink is not None:
-                uplink = group.create_task(self._uplink.run())
-                helpers += [group.create_task(self._deploy_loop()), group.create_task(self._task_loop())]
+            uplink = group.create_task(self._uplink.run()) if self._uplink is not None else None
+            if self._duties is not None:
+                helpers += [group.create_task(self._duties.deploy()), group.create_task(self._duties.work())]
             deciding = group.create_task(self._decide_loop())
             await self._changes.wait_for(lambda: self._is_over(once=once))
             self._stop_wanted = True
             self._changes.notify()
             await deciding
-            if self._trainer is not None:
-                self._trainer.stop()
+            if self._duties is not None:
+                self._duties.stop()
             await self._in_thread(self._engine.close)
             try:
                 await self._in_thread(self._spool.sync)
@@ -417,42 +416,6 @@ class Agent:
             if self._uplink is not None:
                 self._uplink.wake()
             await self._clock.sleep(pause_s)
-
-    async def _deploy_loop(self) -> None:
-        backoff = Backoff(self.config.session.backoff_base_s, self.config.session.backoff_cap_s, self._rng)
-        while True:
-            await self._changes.wait_for(lambda: self._desired is not None)
-            desired, slot = self._desired, self.config.model.slot
-            wanted = [item for item in desired.assignments if item.slot == slot] if desired is not None else []
-            try:
-                if wanted and self._deployer is not None:
-                    await self._deployer.carry_out(wanted[0], self.running.bundle_id)
-                backoff.reset()
-            except WorldError as error:
-                logger.info("model %s release %d has to wait: %s", wanted[0].name, wanted[0].release, error)
-                await self._clock.sleep(backoff.next_delay_s())
-                continue
-            if self._desired is desired:
-                self._desired = None
-
-    async def _task_loop(self) -> None:
-        while True:
-            await self._changes.wait_for(lambda: bool(self._tasks_waiting))
-            order, received_s = self._tasks_waiting.pop(0)
-            self._post(await self._in_thread(partial(self._perform, order, received_s)))
-
-    def _perform(self, order: TaskOrder, received_s: float) -> TaskResult:
-        if self._trainer is None:
-            from nervure_edge.trainer import Trainer  # brings numpy: only with the first task
-
-            self._trainer = Trainer(
-                self._examples,
-                self.config.training,
-                model=lambda: self._engine.model,
-                monotonic_s=self._clock.monotonic_s,
-                scratch=self.config.data,
-            )
-        return self._trainer.perform(order, received_s)
 
     def _exchange(self, model: LoadedModel) -> None:
         self._check_fit(model)

@@ -26,7 +26,7 @@ from nervure_core.codec import decode_hub, encode_agent
 from nervure_core.messages import AgentMessage, HubMessage
 from nervure_core.transport import TlsFiles, channel
 from nervure_edge.models.fetch import NoSuchArtifactError
-from nervure_edge.session.runner import LinkDownError
+from nervure_edge.session import LinkDownError
 
 _Call: TypeAlias = grpc.aio.StreamStreamCall[session_pb2.AgentFrame, session_pb2.HubFrame]
 

@@ -18,28 +18,16 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from nervure_core.clock import Clock
 from nervure_core.codec import MalformedFrame, split_content
-from nervure_core.errors import NervureError, PeerError, WorldError
+from nervure_core.errors import NervureError, PeerError
 from nervure_core.messages import (
     PROTOCOL,
-    Ack,
     AgentMessage,
-    AgentStatus,
-    Credit,
-    Desired,
-    Goodbye,
-    Heartbeat,
-    HeartbeatAck,
-    Hello,
-    HubMessage,
-    Lost,
     Move,
     Refused,
-    TaskOrder,
-    TaskPart,
     TaskResult,
     Welcome,
 )
@@ -47,8 +35,9 @@ from nervure_core.retry import Backoff
 from nervure_edge.changes import Changes
 from nervure_edge.config import SessionSettings
 from nervure_edge.session.hubs import HubList
-from nervure_edge.session.orders import Assembler
+from nervure_edge.session.link import Connection, Handler, Link, LinkDownError
 from nervure_edge.session.outbox import Outbox
+from nervure_edge.session.pumps import Pumps
 from nervure_edge.session.states import Effect, Happened, State, step
 from nervure_edge.session.window import Window
 from nervure_edge.spool import Spool
@@ -57,90 +46,6 @@ logger = logging.getLogger(__name__)
 
 _MISMATCH = "protocol"
 _FAREWELL_S = 1.0
-
-
-class LinkDownError(WorldError):
-    """The way to a hub does not exist or has broken."""
-
-    code = "link_down"
-
-
-class Link(Protocol):
-    """A way to one hub: the seam to the network."""
-
-    async def ready(self) -> None:
-        """Return when the hub is reached.
-
-        Raises:
-            LinkDownError: It is not.
-        """
-        ...
-
-    async def send(self, message: AgentMessage) -> None:
-        """Send one frame; one caller at a time.
-
-        Raises:
-            LinkDownError: The stream has broken.
-        """
-        ...
-
-    async def receive(self) -> HubMessage | None:
-        """Return the next frame, None when the hub has ended the stream.
-
-        Raises:
-            LinkDownError: The stream has broken.
-            MalformedFrame: The hub broke the contract.
-        """
-        ...
-
-    async def finish(self) -> None:
-        """Say that nothing more will be sent."""
-        ...
-
-    def fetch(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
-        """Yield an artifact's bytes from ``offset`` on; raises as ``models.deploy.Fetch`` says."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of everything; safe to call again."""
-        ...
-
-
-class Handler(Protocol):
-    """What the agent does with a session."""
-
-    def hello(self) -> Hello:
-        """Return the first frame of a session."""
-        ...
-
-    def status(self) -> AgentStatus:
-        """Return what the agent says of itself now."""
-        ...
-
-    def desired(self, desired: Desired) -> None:
-        """Take the desired state."""
-        ...
-
-    def order(self, order: TaskOrder) -> None:
-        """Take a task whose content is whole."""
-        ...
-
-
-class Connection:
-    """One link to one hub and what runs on it."""
-
-    def __init__(self, hub: str, link: Link) -> None:
-        self.hub = hub
-        self.link = link
-        self.welcome: Welcome | None = None
-        self.window = Window(0, 0)
-        self.assembler = Assembler()
-        self.happened: asyncio.Queue[Happened] = asyncio.Queue()
-        self.wake = asyncio.Event()
-        self.heartbeat_due = False
-        self.leaving = False
-        self.heard_s = 0.0
-        self.tasks: list[asyncio.Task[None]] = []
 
 
 class SessionRunner:
@@ -327,11 +232,10 @@ class SessionRunner:
         connection = self._connection
         if connection is None or connection.welcome is None:
             return
-        for name, work in (
-            ("write", self._write_all(connection)),
-            ("read", self._read_all(connection)),
-            ("heartbeat", self._beat(connection, connection.welcome.heartbeat_s)),
-        ):
+        pumps = Pumps(connection, self._spool, self._outbox, self._handler, self, self._clock)
+        beat_s = connection.welcome.heartbeat_s
+        silence_s = max(self._settings.silence_s, 3 * beat_s)
+        for name, work in (("write", pumps.write()), ("read", pumps.read()), ("beat", pumps.beat(beat_s, silence_s))):
             connection.tasks.append(group.create_task(self._guarded(connection, work), name=f"{name} {connection.hub}"))
 
     async def _guarded(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
@@ -418,86 +322,27 @@ class SessionRunner:
             stopping.cancel()
         return result
 
-    async def _write_all(self, connection: Connection) -> None:
-        link = connection.link
-        while True:
-            connection.wake.clear()
-            if connection.leaving:
-                await link.send(Goodbye("stopped"))
-                return await link.finish()
-            if connection.heartbeat_due:
-                connection.heartbeat_due = False
-                await link.send(Heartbeat(int(self._clock.wall_s() * 1e6), self._handler.status()))
-            while (entry := self._outbox.peek()) is not None:
-                for message in entry:
-                    await link.send(message)
-                self._outbox.done(entry)
-                self._changes.notify()
-            await self._send_events(connection)
-            await connection.wake.wait()
+    # What the pumps report
 
-    async def _send_events(self, connection: Connection) -> None:
-        window = connection.window
-        for item in self._spool.read(window.next_seq):
-            if not window.may_send:
-                return
-            await connection.link.send(item)
-            if isinstance(item, Lost):
-                window.sent(item.from_seq, item.to_seq - item.from_seq, 0)
-            else:
-                window.sent(item.first_seq, item.count, len(item.payload))
-            if connection.heartbeat_due or len(self._outbox):
-                # Something small waits behind a long backlog: come back to the events after it.
-                connection.wake.set()
-                return
+    def progressed(self) -> None:
+        """Something was sent or acknowledged."""
+        self._changes.notify()
 
-    async def _read_all(self, connection: Connection) -> None:
-        while (message := await connection.link.receive()) is not None:
-            connection.heard_s = self._clock.monotonic_s()
-            self._take(connection, message)
+    def healthy(self) -> None:
+        """The session carries both ways: the next trouble is a new one."""
+        self._backoff.reset()
 
-    def _take(self, connection: Connection, message: HubMessage) -> None:
-        match message:
-            case Ack(stream_id=stream_id, durable_up_to=durable_up_to):
-                if stream_id == self._spool.stream_id:
-                    self._spool.acknowledge(stream_id, connection.window.acknowledged(durable_up_to))
-                    self._changes.notify()
-            case Credit(bytes=more):
-                connection.window.credited(more)
-                connection.wake.set()
-            case HeartbeatAck():
-                # Only a session that carries both ways proves that a hub is well: then the next trouble is a new one.
-                self._backoff.reset()
-            case Desired():
-                self._handler.desired(message)
-            case TaskOrder():
-                self._take_order(connection.assembler.order(message))
-            case TaskPart():
-                self._take_order(connection.assembler.part(message))
-            case Move(hubs=hubs, within_s=within_s):
-                self._hubs.move(hubs)
-                if self._move_due_s is None:
-                    self._move_due_s = self._clock.monotonic_s() + self._rng.uniform(0.0, within_s)
-                self._tell(connection, Happened.MOVE)
-            case Refused():
-                self.refusal = message
-                self._tell(connection, Happened.REFUSED)
-            case Welcome():
-                raise MalformedFrame("a second Welcome in one session")
+    def asked_to_move(self, connection: Connection, move: Move) -> None:
+        """The hub wants the agent elsewhere; the first window stands, the last list of hubs counts."""
+        self._hubs.move(move.hubs)
+        if self._move_due_s is None:
+            self._move_due_s = self._clock.monotonic_s() + self._rng.uniform(0.0, move.within_s)
+        self._tell(connection, Happened.MOVE)
 
-    def _take_order(self, order: TaskOrder | None) -> None:
-        if order is not None:
-            self._handler.order(order)
-
-    async def _beat(self, connection: Connection, interval_s: float) -> None:
-        silence_s = max(self._settings.silence_s, 3 * interval_s)
-        while True:
-            connection.heartbeat_due = True
-            connection.wake.set()
-            await self._clock.sleep(interval_s)
-            if self._clock.monotonic_s() - connection.heard_s > silence_s:
-                logger.info("%s was silent for %.0f s", connection.hub, silence_s)
-                return
+    def refused(self, connection: Connection, refusal: Refused) -> None:
+        """The hub sends the agent away."""
+        self.refusal = refusal
+        self._tell(connection, Happened.REFUSED)
 
     def _failed(self, why: str) -> None:
         """Go on to the next hub, unless a Move has chosen one already."""
