@@ -10,12 +10,13 @@ weights; :func:`build_bundle` turns any softmax classifier in ONNX into a traina
 """
 
 from nervure_federation.models import mlp
-from nervure_federation.models.bundles import Purpose, build_bundle
+from nervure_federation.models.bundles import TRAINING, Purpose, build_bundle
 from nervure_federation.models.fitting import Fit, Fitter, Schedule
 from nervure_federation.models.normalisation import Normalisation, heavy_tailed
 from nervure_federation.models.starting import starting_bundle
 
 __all__ = [
+    "TRAINING",
     "Fit",
     "Fitter",
     "Normalisation",

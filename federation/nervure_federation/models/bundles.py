@@ -37,6 +37,11 @@ from nervure_core.bundle import (
 from nervure_core.bundle.weights import layout_of
 from nervure_federation import training_graph
 
+TRAINING = TrainingSpec(optimizer="sgd", learning_rate=0.1, batch_size=16)
+"""Plain SGD with a large step. Adam fits one site better and a fleet worse: its moments start from nothing in every
+round, so its first steps are as long as the learning rate allows whatever the gradient, and each site runs away from the
+average (measured on the shipped sites after ten rounds: F1 .88 with Adam, .94 with SGD, all else equal)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
@@ -81,7 +86,7 @@ def build_bundle(
         purpose: What the model is for.
         probe: A few rows per input, which new weights are tried on.
         trainable: Tensors that rounds train; by default those ``training_graph.weights`` finds.
-        training: Optimizer and the defaults of a training task; by default Adam.
+        training: Optimizer and the defaults of a training task; by default :data:`TRAINING`.
         clip_norm: Largest L2 norm of a step's gradient; ``None``: no limit.
         release: From 1.
         lineage: Where the weights come from.
@@ -92,7 +97,7 @@ def build_bundle(
         OSError: The files can't be written; nothing is left behind.
     """
     names = training_graph.weights(infer) if trainable is None else tuple(trainable)
-    spec = training or TrainingSpec(optimizer="adam", stateful=True, learning_rate=0.003)
+    spec = training or TRAINING
     optimizer: training_graph.Optimizer = "adam" if spec.optimizer == "adam" else "sgd"
     step = training_graph.build(infer, trainable=names, optimizer=optimizer, clip_norm=clip_norm)
     arrays = weights_of(infer, names)

@@ -21,6 +21,9 @@ from nervure_federation.models.fitting import Fitter, Schedule
 from nervure_federation.models.normalisation import Normalisation
 
 PROBE_ROWS = 16
+CLIP_NORM = 5.0
+"""Far above an ordinary gradient. One odd batch at one site can't throw the weights so far that the average collapses,
+which is what large steps without it came to on the shipped sites."""
 
 
 def starting_bundle(
@@ -33,6 +36,7 @@ def starting_bundle(
     hidden: Sequence[int] = (32, 16),
     schedule: Schedule = Schedule(epochs=10),  # noqa: B008 - frozen
     training: TrainingSpec | None = None,
+    clip_norm: float | None = CLIP_NORM,
     note: str = "",
 ) -> Bundle:
     """Make the starting model from a sample and write its bundle.
@@ -46,6 +50,7 @@ def starting_bundle(
         hidden: Width of each hidden layer.
         schedule: How the model is trained on the sample; 0 epochs leave it random.
         training: Optimizer of ``train.onnx`` and the defaults of a training task.
+        clip_norm: Largest L2 norm of a training step's gradient; ``None``: no limit.
         note: Where the sample is from; goes into the bundle's lineage.
 
     Raises:
@@ -65,6 +70,7 @@ def starting_bundle(
         probe={mlp.INPUT: x[np.linspace(0, len(x) - 1, PROBE_ROWS).astype(int)]},
         trainable=names,
         training=training,
+        clip_norm=clip_norm,
         lineage=Lineage(note=note),
     )
 

@@ -17,7 +17,16 @@ from onnx import parser
 
 from nervure_core.bundle import Bundle, Lineage, TrainingSpec, read_bundle, with_new_weights
 from nervure_federation import training_graph
-from nervure_federation.models import Fitter, Normalisation, Purpose, Schedule, build_bundle, mlp, starting_bundle
+from nervure_federation.models import (
+    TRAINING,
+    Fitter,
+    Normalisation,
+    Purpose,
+    Schedule,
+    build_bundle,
+    mlp,
+    starting_bundle,
+)
 
 PURPOSE = Purpose(
     name="flows", labels=("benign", "attack"), benign_label="benign", features="flow.v1", columns=("a", "b")
@@ -76,7 +85,7 @@ def test_the_starting_bundle_is_whole_and_works(tmp_path: Path) -> None:
     assert [(item.name, item.dtype, item.shape) for item in manifest.inputs] == [("x", "float32", (-1, 2))]
     assert [(item.name, item.dtype, item.shape) for item in manifest.outputs] == [("probabilities", "float32", (-1, 2))]
     assert manifest.columns == ("a", "b")
-    assert manifest.training == TrainingSpec(optimizer="adam", stateful=True, learning_rate=0.003)
+    assert manifest.training == TRAINING
     assert manifest.lineage.note == "made up"
     with np.load(bundle.path("probe.npz")) as probe:
         assert probe["x"].shape == (16, 2)
@@ -96,7 +105,7 @@ def test_a_round_replaces_the_weights_and_nothing_else(tmp_path: Path) -> None:
     x, y = sample()
     start = starting_bundle(tmp_path / "start", x, y, PURPOSE, heavy=HEAVY, schedule=Schedule(epochs=0))
     weights = {name: np.asarray(value, np.float32) for name, value in start.weights().items()}
-    fit = Fitter(start.path("train.onnx")).fit(weights, x, y, Schedule(epochs=5))
+    fit = Fitter(start.path("train.onnx")).fit(weights, x, y, Schedule(epochs=5, learning_rate=0.1))
     after = with_new_weights(start, tmp_path / "next", fit.weights, release=2, lineage=Lineage(round=1))
     changed = {name for name in start.manifest.files if start.manifest.files[name] != after.manifest.files[name]}
     assert changed == {"weights.bin"}
@@ -110,7 +119,7 @@ def test_the_proximal_term_keeps_a_fit_near_its_start(tmp_path: Path) -> None:
     weights = {name: np.asarray(value, np.float32) for name, value in start.weights().items()}
 
     def drift(mu: float) -> float:
-        fit = Fitter(start.path("train.onnx")).fit(weights, x, y, Schedule(epochs=3, mu=mu))
+        fit = Fitter(start.path("train.onnx")).fit(weights, x, y, Schedule(epochs=3, learning_rate=0.05, mu=mu))
         return math.sqrt(sum(float(((fit.weights[name] - value) ** 2).sum()) for name, value in weights.items()))
 
     assert drift(10.0) < 0.5 * drift(0.0)
