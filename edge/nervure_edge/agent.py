@@ -24,7 +24,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from nervure_core import __version__
 from nervure_core.clock import Clock, SystemClock
 from nervure_core.errors import NervureError, PeerError, WorldError
 from nervure_core.events import Event
@@ -37,7 +36,7 @@ from nervure_edge.examples import ExampleStore
 from nervure_edge.folder import FolderLock
 from nervure_edge.models.deploy import DeployBounds, Deployer
 from nervure_edge.models.slots import Slot, SlotStore
-from nervure_edge.reports import status_of, summary_of
+from nervure_edge.reports import hello_of, status_of, summary_of
 from nervure_edge.response import Firewall, MemoryFirewall
 from nervure_edge.session import SessionRunner, State
 from nervure_edge.spool import Spool
@@ -167,32 +166,24 @@ class Agent:
         settings = self.config.model
         if settings.bundle is None and self._slots.slot(settings.slot) == Slot():
             return
-        from nervure_edge.models.starting import load_slot, start_with
+        from nervure_edge.models.starting import starting_model
 
-        model = load_slot(self._slots, settings.slot, probe_rows=settings.probe_rows)
-        if settings.bundle is not None:
-            model = start_with(self._slots, settings.slot, settings.bundle, model, probe_rows=settings.probe_rows)
+        model = starting_model(self._slots, settings)
         if model is not None:
             self._check_fit(model)
             self._engine.exchange(model)
 
     def _make_uplink(self) -> SessionRunner | None:
-        session = self.config.session
         if not self.config.hubs:
             return None
-        from nervure_core.transport import TlsFiles  # an agent without hubs need not carry gRPC
-        from nervure_edge.uplink import GrpcLink
+        from nervure_edge.uplink import dialer  # brings gRPC, which an agent without hubs need not carry
 
-        tls = None
-        if session.ca_file and session.certificate_file and session.key_file:
-            tls = TlsFiles(session.ca_file, session.certificate_file, session.key_file)
-            tls.read()  # a file that is missing shall be said now, not at the first failover
         return SessionRunner(
-            session,
+            self.config.session,
             self.config.hubs,
             self._spool,
             self,
-            dial=lambda hub: GrpcLink(hub, tls),
+            dial=dialer(self.config.session),
             clock=self._clock,
             changes=self._changes,
             rng=self._rng,
@@ -288,19 +279,7 @@ class Agent:
 
     def hello(self) -> Hello:
         """Return the first frame of a session."""
-        model = self._engine.model
-        return Hello(
-            agent_id=self.config.agent_id,
-            version=__version__,
-            stream_id=self._spool.stream_id,
-            next_seq=self._spool.next_seq,
-            labels=self.config.labels,
-            home_region=self.config.region,
-            workload=self.config.workload.name,
-            running=self.running,
-            can_train=self.config.training.enabled and (model is None or model.can_train),
-            examples=len(self._examples),
-        )
+        return hello_of(self)
 
     def desired(self, desired: Desired) -> None:
         """Take the desired state."""

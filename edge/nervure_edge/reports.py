@@ -6,12 +6,30 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nervure_core.messages import AgentStatus
+from nervure_core import __version__
+from nervure_core.messages import AgentStatus, Hello
 
 if TYPE_CHECKING:
     from nervure_edge.agent import Agent
 
 _MIB = 1 << 20
+
+
+def hello_of(agent: Agent) -> Hello:
+    """Return the first frame of a session."""
+    config, model = agent.config, agent.engine.model
+    return Hello(
+        agent_id=config.agent_id,
+        version=__version__,
+        stream_id=agent.spool.stream_id,
+        next_seq=agent.spool.next_seq,
+        labels=config.labels,
+        home_region=config.region,
+        workload=config.workload.name,
+        running=agent.running,
+        can_train=config.training.enabled and (model is None or model.can_train),
+        examples=len(agent.examples),
+    )
 
 
 def status_of(agent: Agent) -> AgentStatus:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import TypeAlias
 
 import grpc
@@ -25,10 +25,24 @@ from nervure.v1 import artifacts_pb2, artifacts_pb2_grpc, session_pb2, session_p
 from nervure_core.codec import decode_hub, encode_agent
 from nervure_core.messages import AgentMessage, HubMessage
 from nervure_core.transport import TlsFiles, channel
+from nervure_edge.config import SessionSettings
 from nervure_edge.models.fetch import NoSuchArtifactError
-from nervure_edge.session import LinkDownError
+from nervure_edge.session import Link, LinkDownError
 
 _Call: TypeAlias = grpc.aio.StreamStreamCall[session_pb2.AgentFrame, session_pb2.HubFrame]
+
+
+def dialer(settings: SessionSettings) -> Callable[[str], Link]:
+    """Return what makes the link to a hub.
+
+    Raises:
+        ConfigurationError: A TLS file cannot be read: said now, not at the first failover.
+    """
+    tls = None
+    if settings.ca_file and settings.certificate_file and settings.key_file:
+        tls = TlsFiles(settings.ca_file, settings.certificate_file, settings.key_file)
+        tls.read()
+    return lambda hub: GrpcLink(hub, tls)
 
 
 class GrpcLink:
@@ -96,7 +110,7 @@ class GrpcLink:
         await self._channel.close()
 
     @contextlib.contextmanager
-    def _mapped(self, sha256: str = "") -> Iterator[None]:
+    def _mapped(self, sha256: str = "") -> Generator[None, None, None]:
         """Turn every way a call may fail into our own errors."""
         try:
             yield

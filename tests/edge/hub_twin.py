@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, Self
 
 import grpc
-import grpc.aio
 
 from nervure.v1 import artifacts_pb2, artifacts_pb2_grpc, session_pb2, session_pb2_grpc
 from nervure_core.bundle import MANIFEST, Bundle

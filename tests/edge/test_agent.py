@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from nervure_edge.session import State
 
 
 @asynccontextmanager
-async def running(config: AgentConfig) -> AsyncIterator[Agent]:
+async def running(config: AgentConfig) -> AsyncGenerator[Agent, None]:
     """An agent at work, stopped in order at the end."""
     async with Agent(config) as agent, asyncio.TaskGroup() as group:
         work = group.create_task(agent.run())

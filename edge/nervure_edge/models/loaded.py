@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -89,7 +89,7 @@ def load_model(bundle: Bundle, *, probe_rows: int = 8) -> LoadedModel:
 
 
 def _bound(session: ort.InferenceSession, output: str, decider: Decider) -> Callable[[Features], Decision]:
-    run = session.run
+    run = cast("Callable[[list[str], Features], list[Any]]", session.run)
     # Asking for one output by name spares onnxruntime the others and its Python wrapper the look-up.
     names = [output]
 

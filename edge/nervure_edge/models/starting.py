@@ -7,10 +7,24 @@ from pathlib import Path
 
 from nervure_core.bundle import read_bundle
 from nervure_core.errors import InputError
+from nervure_edge.config import ModelSettings
 from nervure_edge.models.loaded import LoadedModel, ModelMismatchError, load_model
 from nervure_edge.models.slots import SlotStore
 
 logger = logging.getLogger(__name__)
+
+
+def starting_model(store: SlotStore, settings: ModelSettings) -> LoadedModel | None:
+    """Return what a slot and the configuration together say to start with; None when that is nothing.
+
+    Raises:
+        InputError: The local bundle is broken, or its model fails.
+        WorldError: The disk fails.
+    """
+    model = load_slot(store, settings.slot, probe_rows=settings.probe_rows)
+    if settings.bundle is None:
+        return model
+    return start_with(store, settings.slot, settings.bundle, model, probe_rows=settings.probe_rows)
 
 
 def load_slot(store: SlotStore, slot: str, *, probe_rows: int) -> LoadedModel | None:
