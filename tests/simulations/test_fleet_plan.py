@@ -124,12 +124,14 @@ def test_a_site_too_small_for_its_agents_is_refused(tmp_path: Path) -> None:
         prepare_traffic(agents, sites, tmp_path / "o", start_us=10**15, history=0.2, replay_s=10, starting_flows=30)
 
 
-def test_the_starting_model_comes_from_a_site_that_has_both_classes() -> None:
+def test_the_starting_model_comes_from_the_first_region_that_has_both_classes() -> None:
     x = np.zeros((9, 3), np.float32)
     calm, busy = np.zeros(9, np.int64), np.array([0, 1] * 4 + [0], np.int64)
-    name, (_, y) = starting_sample([("calm", (x, calm)), ("busy", (x, busy))], 4)
-    assert name == "busy"
-    assert y.tolist() == [0, 1, 0, 1]
+    regions = {"calm": [(x, calm)], "mixed": [(x, calm), (x, busy)], "busy": [(x, busy)]}
+    name, (sample, y) = starting_sample(regions, 3)
+    assert name == "mixed"
+    assert y.tolist() == [0, 0, 0, 0, 1, 0]
+    assert sample.shape == (6, 3)
 
 
 def test_held_out_sets_are_packed_as_the_judge_reads_them() -> None:

@@ -1,6 +1,6 @@
 """The starting model, the settings of the rounds, and what every site reaches alone.
 
-Rules: the starting model knows a few flows of one site and says so in its lineage; alone, a site trains from the same
+Rules: the starting model knows a few flows of one region's sites and says so in its lineage; alone, a site trains from the same
 start, with the same step, as many passes over *all* it will ever see as the rounds make, which favours it over an agent
 that learns while its traffic still comes; both are judged by the same judge on the same held-out flows.
 
@@ -39,7 +39,15 @@ def make_starting_bundle(scenario: Scenario, traffic: Traffic, folder: Path) -> 
         folder,
         x,
         y,
-        Purpose(learning.model, LABELS, benign_label="benign", workload="network", features=SCHEMA, columns=COLUMNS),
+        Purpose(
+            learning.model,
+            LABELS,
+            benign_label="benign",
+            workload="network",
+            features=SCHEMA,
+            columns=COLUMNS,
+            threshold=learning.threshold,
+        ),
         heavy=heavy_tailed(COLUMNS),
         hidden=learning.hidden,
         schedule=Schedule(epochs=STARTING_EPOCHS, seed=scenario.seed),
@@ -49,7 +57,7 @@ def make_starting_bundle(scenario: Scenario, traffic: Traffic, folder: Path) -> 
             learning_rate=learning.learning_rate,
             batch_size=learning.batch_size,
         ),
-        note=f"{len(y)} flows of site {traffic.start_site}",
+        note=f"{len(y)} flows of {traffic.start_region}",
     )
 
 

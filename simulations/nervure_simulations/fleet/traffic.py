@@ -50,7 +50,7 @@ class Traffic:
         flows: How many flows each agent's table holds.
         heldout: Held-out examples by region and site.
         start: Examples for the starting model.
-        start_site: Where those are from.
+        start_region: The region those are from.
     """
 
     tables: Mapping[str, Path]
@@ -58,7 +58,7 @@ class Traffic:
     flows: Mapping[str, int]
     heldout: Mapping[str, Mapping[str, Examples]]
     start: Examples
-    start_site: str
+    start_region: str
 
 
 def assign_sites(agents: Sequence[AgentPlan], sites: Sequence[Site]) -> dict[str, Stretch]:
@@ -126,7 +126,7 @@ def prepare_traffic(
         start_us: When the replay begins, microseconds since the Unix epoch.
         history: Share of each table that comes at once.
         replay_s: Over how long the rest is spread.
-        starting_flows: So many flows of one site make the starting model.
+        starting_flows: So many flows of every site of one region make the starting model.
 
     Raises:
         InputError: A site's table is damaged, or too small to be shared by its agents.
@@ -138,40 +138,44 @@ def prepare_traffic(
     tables: dict[str, Path] = {}
     counts: dict[str, int] = {}
     heldout: dict[str, dict[str, Examples]] = {}
-    starts: list[tuple[str, Examples]] = []
+    starts: dict[str, list[Examples]] = {}
     for site, owners in _by_site(stretches).items():
         flows = site.flows()
         data = features_of(flows)
         region = homes[owners[0][0]]
         heldout.setdefault(region, {})[site.name] = (data.x[site.train_rows :], data.y[site.train_rows :])
-        starts.append((site.name, (data.x[: site.train_rows], data.y[: site.train_rows])))
+        starts.setdefault(region, []).append((data.x[: site.train_rows], data.y[: site.train_rows]))
         for agent_id, stretch in owners:
             own = _part(flows[: site.train_rows], stretch)
             tables[agent_id] = folder / f"{agent_id}.csv.gz"
             counts[agent_id] = write_table(
                 tables[agent_id], retimed(own, start_us=start_us, history=history, replay_s=replay_s)
             )
-    start_site, start = starting_sample(starts, starting_flows)
+    start_region, start = starting_sample(starts, starting_flows)
     return Traffic(
         tables=tables,
         sites={agent_id: stretch.site.name for agent_id, stretch in stretches.items()},
         flows=counts,
         heldout=heldout,
         start=start,
-        start_site=start_site,
+        start_region=start_region,
     )
 
 
-def starting_sample(sites: Sequence[tuple[str, Examples]], flows: int) -> tuple[str, Examples]:
-    """Take the first flows of the first site that has both benign and attack among them.
+def starting_sample(regions: Mapping[str, Sequence[Examples]], flows: int) -> tuple[str, Examples]:
+    """Take the first flows of every site of the first region that has both benign and attack among them.
 
-    A starting model that knows one place is what a fleet really begins with: the rounds have to do the rest.
+    A starting model that knows one part of the world is what a fleet really begins with: the rounds do the rest.
+
+    Args:
+        regions: Each site's examples, by region.
+        flows: So many of each site.
     """
-    for name, (x, y) in sites:
-        if len(set(y[:flows].tolist())) > 1:
-            return name, (x[:flows], y[:flows])
-    name, (x, y) = max(sites, key=lambda item: len(set(item[1][1].tolist())))
-    return name, (x, y)
+    samples = [
+        (region, (np.concatenate([x[:flows] for x, _ in sites]), np.concatenate([y[:flows] for _, y in sites])))
+        for region, sites in regions.items()
+    ]
+    return max(samples, key=lambda sample: len(set(sample[1][1].tolist())))
 
 
 def packed(examples: Examples) -> bytes:

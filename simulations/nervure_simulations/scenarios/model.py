@@ -69,10 +69,14 @@ class Learning(Part):
     """Widths of the hidden layers of the multi-layer perceptron."""
     strategy: Strategy = "fedavg"
     rounds: int = Field(default=10, ge=1, le=1000)
-    epochs: int = Field(default=2, ge=1, le=100)
-    batch_size: int = Field(default=64, ge=1, le=65_536)
-    learning_rate: float = Field(default=0.005, gt=0, le=10)
-    optimizer: Literal["adam", "sgd"] = "adam"
+    epochs: int = Field(default=3, ge=1, le=100)
+    batch_size: int = Field(default=16, ge=1, le=65_536)
+    learning_rate: float = Field(default=0.4, gt=0, le=10)
+    """For adam take about a hundredth of it."""
+    optimizer: Literal["adam", "sgd"] = "sgd"
+    threshold: float = Field(default=0.3, ge=0, le=1)
+    """Score from which a flow is a finding. Below one half, since an attack that few sites see stays a faint one in the
+    average of all."""
     proximal_mu: float = Field(default=0.0, ge=0, le=10)
     """FedProx's pull towards the global weights; 0 for the other strategies."""
     quorum: float = Field(default=0.6, gt=0, le=1)
@@ -81,8 +85,8 @@ class Learning(Part):
     """A region waits no longer for its agents in one round."""
     straggler_s: float = Field(default=3.0, ge=0, le=3600)
     """How long a region waits for the rest once its quorum is there."""
-    starting_flows: int = Field(default=120, ge=20, le=1_000_000)
-    """The starting model is made from so many flows of one site."""
+    starting_flows: int = Field(default=60, ge=5, le=1_000_000)
+    """The starting model is made from so many flows of every site of one region."""
 
     @model_validator(mode="after")
     def _mu_fits_the_strategy(self) -> Self:
