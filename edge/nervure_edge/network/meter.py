@@ -69,7 +69,7 @@ class MeterSettings(BaseModel):
     close_s: float = Field(default=2.0, ge=0, le=600, description="wait for last packets after TCP ended a flow")
     active_s: float = Field(default=600.0, gt=0, le=86_400, description="longest time one record may span")
     max_flows: int = Field(
-        default=65_536, ge=1, le=4_194_304, description="open flows kept; beyond it flows are evicted"
+        default=32_768, ge=1, le=4_194_304, description="open flows kept; beyond it flows are evicted"
     )
 
 
@@ -149,18 +149,26 @@ class FlowMeter:
                 if kind == 0x0800 and version == 0x45 and not fragment & 0x3FFF and length <= wire - 14:
                     if protocol == TCP and length >= 40 and tcp_words >= 0x50:
                         track = tcp(key)
-                        if track is None or flags & 0x07 or time_us - track.last_us > track.idle_us:
+                        if track is None or track.closed or time_us - track.last_us > track.idle_us:
                             self._count(time_us, TCP, key, length, flags)
                             due_us = wheel.due_us
                             continue
+                        if time_us > track.last_us:
+                            track.last_us = time_us
                         if key == track.key:
                             track.spkts += 1
                             track.sbytes += length
+                            if flags & 0x07:  # SYN, FIN, RST
+                                track.sflags |= flags
+                                self._move_on(track)
+                                due_us = wheel.due_us
                         else:
                             track.dpkts += 1
                             track.dbytes += length
-                        if time_us > track.last_us:
-                            track.last_us = time_us
+                            if flags & 0x07:
+                                track.dflags |= flags
+                                self._move_on(track)
+                                due_us = wheel.due_us
                         continue
                     if protocol == UDP and length >= 28:
                         track = udp(key)
@@ -263,13 +271,17 @@ class FlowMeter:
             track.dbytes += length
             track.dflags |= flags
         if flags & _STAGES and not track.closed:
-            source, other = track.sflags, track.dflags
-            if (source | other) & RST or source & other & FIN:
-                track.closed = True
-                track.idle_us = self._close_us
-                self._wheel.put(track, track.last_us + self._close_us)
-            elif other:
-                track.idle_us = self._idle_us
+            self._move_on(track)
+
+    def _move_on(self, track: Track) -> None:
+        """Let a TCP conversation reach the stage that its flags speak of: answered, or closed."""
+        source, other = track.sflags, track.dflags
+        if (source | other) & RST or source & other & FIN:
+            track.closed = True
+            track.idle_us = self._close_us
+            self._wheel.put(track, track.last_us + self._close_us)
+        elif other:
+            track.idle_us = self._idle_us
 
     def _begin(self, time_us: int, protocol: int, key: bytes, flags: int, table: dict[bytes, Track]) -> Track:
         """Open a flow for a packet that belongs to none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from nervure_edge.network.flow import Flow, protocol_name
+from nervure_edge.network.flow import Flow, measured_flow, protocol_name
 from nervure_edge.network.services import service_of
 from nervure_edge.network.tcp_state import SYN, conn_state
 from nervure_edge.network.wheel import NOWHERE
@@ -69,20 +69,20 @@ class Track:
             destination = socket.inet_ntop(socket.AF_INET6, key[16:32])
             sport, dport = _ports(key, 32)
         name = protocol_name(self.protocol)
-        return Flow(
-            start_us=self.start_us,
-            dur_us=max(0, self.last_us - self.start_us),
-            src=source,
-            dst=destination,
-            sport=sport,
-            dport=dport,
-            proto=name,
-            service=service_of(name, sport, dport),
-            state=conn_state(self.protocol, spkts=spkts, sflags=self.sflags, dpkts=dpkts, dflags=self.dflags),
-            spkts=spkts,
-            dpkts=dpkts,
-            sbytes=self.sbytes,
-            dbytes=self.dbytes,
+        return measured_flow(
+            self.start_us,
+            max(0, self.last_us - self.start_us),
+            source,
+            destination,
+            sport,
+            dport,
+            name,
+            service_of(name, sport, dport),
+            conn_state(self.protocol, spkts=spkts, sflags=self.sflags, dpkts=dpkts, dflags=self.dflags),
+            spkts,
+            dpkts,
+            self.sbytes,
+            self.dbytes,
         )
 
     def restart(self, now_us: int) -> None:

@@ -49,7 +49,7 @@ def totals_by_dpkt(path: Path) -> tuple[Totals, Totals]:
             network: Any = (
                 dpkt.sll.SLL(frame) if link == dpkt.pcap.DLT_LINUX_SLL else dpkt.ethernet.Ethernet(frame)
             ).data
-            transport = getattr(network, "data", None)
+            transport: Any = getattr(network, "data", b"")
             if isinstance(network, dpkt.ip.IP):
                 family, length = socket.AF_INET, network.len
             elif isinstance(network, dpkt.ip6.IP6):
