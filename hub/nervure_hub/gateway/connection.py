@@ -218,6 +218,12 @@ class Connection:
                 raise MalformedFrame(f"agent {self.agent_id} sent {type(message).__name__} out of place")
 
     async def _write(self, send: Send) -> None:
+        try:
+            await self._send_all(send)
+        except NervureError as error:
+            self.close(error)
+
+    async def _send_all(self, send: Send) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from nervure.v1 import artifacts_pb2, session_pb2
 from nervure_core.codec import MalformedFrame, decode_agent, encode_hub
-from nervure_core.errors import InputError, NervureError
+from nervure_core.errors import InputError, NervureError, PeerError
 from nervure_core.messages import MAX_PART_BYTES, AgentMessage, HubMessage
 from nervure_core.status import status_of
 
@@ -30,6 +30,16 @@ _READ_AHEAD_BYTES = 4 * MAX_PART_BYTES
 
 _Frames = grpc.aio.ServicerContext[bytes, session_pb2.HubFrame]
 _Chunks = grpc.aio.ServicerContext[bytes, artifacts_pb2.Chunk]
+
+
+_GONE = (asyncio.InvalidStateError, grpc.aio.UsageError, grpc.aio.InternalError)
+"""How grpc.aio tells a reader or writer that the stream went away under it."""
+
+
+class StreamCut(PeerError):
+    """The connection ended without a word."""
+
+    code = "stream_cut"
 
 
 class Artifacts(Protocol):
@@ -80,9 +90,13 @@ class AgentStream:
 
         Raises:
             MalformedFrame: The bytes are no frame.
+            StreamCut: Nobody is there any more.
         """
         # At the end of the stream read() returns grpc.aio.EOF, which its stubs don't admit.
-        data = cast("object", await self._context.read())
+        try:
+            data = cast("object", await self._context.read())
+        except _GONE as error:
+            raise StreamCut(f"the stream from {self.peer} was cut") from error
         if not isinstance(data, bytes):
             return None
         frame = session_pb2.AgentFrame()
@@ -93,8 +107,15 @@ class AgentStream:
         return decode_agent(frame)
 
     async def send(self, message: HubMessage) -> None:
-        """Send one message."""
-        await self._context.write(encode_hub(message))
+        """Send one message.
+
+        Raises:
+            StreamCut: Nobody is there any more.
+        """
+        try:
+            await self._context.write(encode_hub(message))
+        except _GONE as error:
+            raise StreamCut(f"the stream from {self.peer} was cut") from error
 
 
 class _Sessions:
@@ -105,14 +126,15 @@ class _Sessions:
         stream = AgentStream(context)
         try:
             await self._host.serve_session(stream)
+        except StreamCut as error:
+            _log.info("%s", error.message)
         except NervureError as error:
             if isinstance(error, MalformedFrame):
                 self._host.count_malformed()
-            _log.warning("session from %s ended: %s", stream.peer, error.message)
+            # A peer that breaks the contract is counted, not shouted about: it may do so a thousand times a second.
+            level = logging.INFO if isinstance(error, PeerError) else logging.WARNING
+            _log.log(level, "session from %s ended: %s", stream.peer, error.message)
             await _abort(context, error)
-        except (asyncio.InvalidStateError, grpc.aio.UsageError, grpc.aio.InternalError) as error:
-            # How grpc.aio tells a writer that the stream went away under it.
-            _log.info("session from %s was cut: %r", stream.peer, error)
 
 
 class _ArtifactReader:
