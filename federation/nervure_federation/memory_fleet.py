@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from nervure_core.clock import Clock
 from nervure_core.messages import Desired, Running, TaskOrder
 from nervure_hub.context import AgentRecord, EventCounts, HubStats, TaskReply
+from nervure_hub.coordination.background import first_of
 
 Answer = Callable[[TaskOrder], Awaitable[bytes]]
 """What an agent does with an order."""
@@ -117,22 +117,19 @@ class MemoryFleet:
 
     async def _answer(self, member: _Member, order: TaskOrder, deadline_s: float) -> TaskReply:
         agent = member.record.agent_id
+        reply = TaskReply(agent, order.task_id, False, "no answer in time", b"")
 
-        def failed(reason: str) -> TaskReply:
-            return TaskReply(agent, order.task_id, False, reason, b"")
+        async def work() -> None:
+            nonlocal reply
+            try:
+                reply = TaskReply(agent, order.task_id, True, "", await member.answer(order))
+            except Exception as error:  # noqa: BLE001 - whatever an agent does wrong is its answer
+                reply = TaskReply(agent, order.task_id, False, f"{type(error).__name__}: {error}", b"")
 
-        work = asyncio.ensure_future(member.answer(order))
-        limit = asyncio.ensure_future(self._clock.sleep(deadline_s))
-        gone = asyncio.ensure_future(member.gone.wait())
-        try:
-            await asyncio.wait((work, limit, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                return failed("the session ended" if gone.done() else "no answer in time")
-            if (error := work.exception()) is not None:
-                return failed(f"{type(error).__name__}: {error}")
-            return TaskReply(agent, order.task_id, True, "", work.result())
-        finally:
-            for task in (work, limit, gone):
-                task.cancel()
-                with suppress(BaseException):
-                    await task
+        async def leave() -> None:
+            nonlocal reply
+            await member.gone.wait()
+            reply = TaskReply(agent, order.task_id, False, "the session ended", b"")
+
+        await first_of(work(), leave(), self._clock.sleep(deadline_s))
+        return reply

@@ -229,13 +229,17 @@ async def test_a_grid_can_be_abandoned_from_the_loop(fleet: MemoryFleet) -> None
 
     fleet.join("a", working, model=MODEL)
     grid = grid_of(fleet, ("a",), BASE)
-    thread = asyncio.ensure_future(run(fleet, grid))
-    await begun.wait()
-    grid.abandon()
-    with pytest.raises(Abandoned):
-        await thread
-    with pytest.raises(Abandoned):
-        await run(fleet, grid)
+
+    async def abandoned() -> None:
+        with pytest.raises(Abandoned):
+            await run(fleet, grid)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(abandoned())
+        await begun.wait()
+        grid.abandon()
+    # And it stays so: whoever calls it later is told at once.
+    await abandoned()
 
 
 async def test_the_same_replies_in_any_order_give_the_same_bits(fleet: MemoryFleet) -> None:
