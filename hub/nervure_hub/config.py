@@ -177,7 +177,8 @@ class HubConfig(_Section):
         """URL of the coordination store."""
         if self.etcd:
             return "etcd://" + ",".join(self.etcd)
-        return "memory:" if self.in_process else "ray:coordination"
+        # Alone, a hub keeps models and desired state in a file of its own: they outlive a restart.
+        return f"{'memory:' if self.in_process else 'ray:coordination'}?{self.data.resolve() / 'coordination.json'}"
 
     @property
     def objects_url(self) -> str:

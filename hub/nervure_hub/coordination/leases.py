@@ -16,7 +16,7 @@ from typing import Protocol
 
 from nervure_core.clock import Clock
 from nervure_hub.coordination.background import beside, last_word
-from nervure_hub.coordination.contract import Lease, StoreUnreachable
+from nervure_hub.coordination.contract import Lease, LeaseLost, StoreUnreachable
 
 FAREWELL_S = 2.0
 
@@ -43,11 +43,19 @@ async def hold_lease(office: LeaseOffice, ttl_s: float, clock: Clock) -> AsyncGe
 
     Raises:
         StoreUnreachable: The lease could not be had in the first place.
+        LeaseLost: Granting took longer than the lease lives.
     """
     asked_s = clock.monotonic_s()
     lease_id, granted_s = await office.grant(ttl_s)
     lease = Lease(lease_id, granted_s)
     try:
+        if clock.monotonic_s() - asked_s > granted_s / 3:
+            # The first call also connects, which can take longer than a short lease lives.
+            asked_s = clock.monotonic_s()
+            if not await office.renew(lease_id):
+                raise LeaseLost(
+                    f"a lease of {granted_s:g} s ended while it was being granted", hint="ask for a longer one"
+                )
         async with beside(_keep(office, lease, asked_s, clock)):
             yield lease
     finally:
@@ -62,7 +70,8 @@ async def _keep(office: LeaseOffice, lease: Lease, asked_s: float, clock: Clock)
         await clock.sleep(min(beat_s, deadline_s - clock.monotonic_s()))
         asked_s = clock.monotonic_s()
         try:
-            async with asyncio.timeout(beat_s):
+            # More than half of what is left: a slow answer is still an answer, and one more try fits in behind it.
+            async with asyncio.timeout((deadline_s - asked_s) * 0.6):
                 alive = await office.renew(lease.id)
         except (StoreUnreachable, TimeoutError):
             continue

@@ -2,7 +2,7 @@
 
 Rules
     1. The actor is made by whoever comes first and lives as long as the driver that made it: it is the twin of an etcd
-       that has no disk, not a replacement.
+       that has one small file, not a replacement.
     2. Waiting is a long poll of a few seconds; the actor runs many at once.
     3. The only file of coordination that touches ``ray``.
 """
@@ -10,6 +10,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,17 +20,20 @@ from nervure_core.clock import Clock, SystemClock
 from nervure_core.errors import NervureError
 from nervure_hub.coordination.contract import KeyValue, Listing, StoreUnreachable
 from nervure_hub.coordination.shared import Poll, SharedCoordination, StoreService
+from nervure_hub.coordination.snapshot import SnapshotFile
 
 NAMESPACE = "nervure"
 CALL_S = 10.0
 """Limit of one call, over what the call itself waits."""
+START_S = 60.0
+"""Limit of making the actor: a new process that imports this package, on a machine that may be busy."""
 
 
 class StoreActor(StoreService):
     """What runs inside Ray."""
 
-    def __init__(self) -> None:
-        super().__init__(SystemClock())
+    def __init__(self, file: Path | None) -> None:
+        super().__init__(SystemClock(), SnapshotFile(file) if file else None)
 
 
 class RayStore:
@@ -37,23 +41,20 @@ class RayStore:
 
     Args:
         name: Name of the actor; the same name is the same store.
+        file: Keeps what no lease owns over a restart, where this process is the one that makes the actor.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, file: Path | None = None) -> None:
         self._name = name
+        self._file = file
         self._actor: Any = None
+        self._connecting = asyncio.Lock()
 
     async def _call(self, method: str, *args: object, limit_s: float = CALL_S) -> Any:
         try:
-            if self._actor is None:
-                # get_if_exists makes "find or create" one step; many slots because every watch parks in a poll.
-                self._actor = await asyncio.to_thread(
-                    ray.remote(StoreActor)
-                    .options(name=self._name, namespace=NAMESPACE, get_if_exists=True, num_cpus=0, max_concurrency=1000)
-                    .remote
-                )
+            actor = await self._connected()
             async with asyncio.timeout(limit_s):
-                return await getattr(self._actor, method).remote(*args)
+                return await getattr(actor, method).remote(*args)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, NervureError):
                 raise error.cause from None
@@ -63,6 +64,19 @@ class RayStore:
                 f"coordination actor {self._name!r} does not answer: {error}",
                 hint="is the hub that started it still running?",
             ) from error
+
+    async def _connected(self) -> Any:
+        async with self._connecting:
+            if self._actor is None:
+                # get_if_exists makes "find or create" one step; many slots because every watch parks in a poll.
+                kind = ray.remote(StoreActor).options(
+                    name=self._name, namespace=NAMESPACE, get_if_exists=True, num_cpus=0, max_concurrency=1000
+                )
+                actor: Any = await asyncio.to_thread(kind.remote, self._file)
+                async with asyncio.timeout(START_S):
+                    await actor.__ray_ready__.remote()
+                self._actor = actor
+            return self._actor
 
     async def get(self, key: str) -> KeyValue | None:
         found: KeyValue | None = await self._call("get", key)
@@ -113,7 +127,8 @@ class RayCoordination(SharedCoordination):
     Args:
         name: Name of the store.
         clock: Measures this side of the leases.
+        file: Keeps what no lease owns over a restart, where this process is the first to use the name.
     """
 
-    def __init__(self, name: str, clock: Clock) -> None:
-        super().__init__(RayStore(name), clock)
+    def __init__(self, name: str, clock: Clock, file: Path | None = None) -> None:
+        super().__init__(RayStore(name, file), clock)

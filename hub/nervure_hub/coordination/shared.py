@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol, Self
 
 from nervure_core.clock import Clock
@@ -26,6 +27,7 @@ from nervure_hub.coordination.contract import (
 )
 from nervure_hub.coordination.election import campaign
 from nervure_hub.coordination.leases import hold_lease
+from nervure_hub.coordination.snapshot import SnapshotFile
 from nervure_hub.coordination.store import RevisionedStore
 
 POLL_S = 5.0
@@ -70,12 +72,16 @@ class StoreService:
 
     Args:
         clock: Measures leases.
-        store: The data; a new empty one when absent.
+        file: Keeps what no lease owns over a restart; None forgets everything.
+
+    Raises:
+        WorldError: The file can't be read.
     """
 
-    def __init__(self, clock: Clock, store: RevisionedStore | None = None) -> None:
+    def __init__(self, clock: Clock, file: SnapshotFile | None = None) -> None:
         self._clock = clock
-        self._data = store or RevisionedStore()
+        self._file = file
+        self._data = file.load() if file else RevisionedStore()
         self._changed = asyncio.Event()
 
     def _now(self) -> RevisionedStore:
@@ -89,6 +95,8 @@ class StoreService:
         if self._data.revision != before:
             self._changed.set()
             self._changed = asyncio.Event()
+            if self._file is not None:
+                self._file.save(self._data)
 
     async def get(self, key: str) -> KeyValue | None:
         return self._now().get(key)
@@ -227,7 +235,11 @@ class MemoryCoordination(SharedCoordination):
 
     Args:
         clock: Measures leases; a ``VirtualClock`` makes them end on command.
+        file: Keeps what no lease owns over a restart; None forgets everything.
+
+    Raises:
+        WorldError: The file can't be read.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(StoreService(clock), clock)
+    def __init__(self, clock: Clock, file: Path | None = None) -> None:
+        super().__init__(StoreService(clock, SnapshotFile(file) if file else None), clock)

@@ -18,8 +18,9 @@ True
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from nervure_hub.coordination.contract import Compacted, KeyValue, LeaseLost, Listing, WatchEvent
 
@@ -49,6 +50,14 @@ class RevisionedStore:
         self._next_lease = 1
         self._history: deque[WatchEvent] = deque(maxlen=history_events)
         self._forgotten = 0  # the highest revision that fell out of the history
+
+    @classmethod
+    def restored(cls, keys: Iterable[KeyValue], revision: int) -> Self:
+        """Return a store that goes on after ``revision``; its history before that is forgotten."""
+        store = cls()
+        store._keys = {entry.key: entry for entry in keys}
+        store.revision = store._forgotten = revision
+        return store
 
     def get(self, key: str) -> KeyValue | None:
         """Return the key, or None."""

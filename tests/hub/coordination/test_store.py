@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nervure_core.clock import VirtualClock
-from nervure_hub.coordination import Compacted, KeyValue, MemoryCoordination
+from nervure_core.errors import WorldError
+from nervure_hub.coordination import Compacted, FencedOut, KeyValue, MemoryCoordination, open_coordination
 from nervure_hub.coordination.shared import SharedCoordination, StoreService
 from nervure_hub.coordination.store import RevisionedStore
 
@@ -106,3 +108,32 @@ async def test_a_kept_lease_lives_on_under_a_virtual_clock() -> None:
         assert await store.get("/a") is not None
         assert not lease.lost.is_set()
     assert await store.get("/a") is None
+
+
+async def test_what_no_lease_owns_outlives_a_restart_and_epochs_go_on_growing(tmp_path: Path) -> None:
+    url = f"memory:?{tmp_path / 'new' / 'coordination.json'}"
+    async with open_coordination(url) as store:
+        await store.put("/kept", b"\x00\xff")
+        async with store.lease(5.0) as lease, store.campaign("rounds", "me", 5.0) as before:
+            await store.put("/leased", b"x", lease=lease)
+            await store.put_fenced("/owned", b"y", before)
+    async with open_coordination(url) as store:
+        listed, revision = await store.list("/")
+        assert [(entry.key, entry.value) for entry in listed] == [("/kept", b"\x00\xff"), ("/owned", b"y")]
+        with pytest.raises(Compacted):
+            await anext(store.watch("/", revision))
+        async with store.campaign("rounds", "me", 5.0) as after:
+            assert after.epoch > before.epoch
+            with pytest.raises(FencedOut):
+                await store.put_fenced("/owned", b"z", before)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"format": 2}', b'{"format": 1, "revision": 3, "keys": [[1]]}']
+)
+def test_a_file_that_is_not_ours_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "coordination.json"
+    file.write_bytes(content)
+    with pytest.raises(WorldError, match=r"coordination\.json"):
+        open_coordination(f"memory:?{file}")
+    assert file.read_bytes() == content
