@@ -11,8 +11,7 @@ import pytest
 from nervure_federation import judge, models, training_graph
 
 PACKAGES = (training_graph, models, judge)
-MODULES = [package.__name__ for package in PACKAGES]
-MODULES += [
+MODULES = [package.__name__ for package in PACKAGES] + [
     module.name for package in PACKAGES for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
 ]
 
