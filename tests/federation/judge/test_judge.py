@@ -128,3 +128,10 @@ def test_a_better_candidate_is_accepted() -> None:
     better = Verdict.of({"a": Counts(95, 2, 98, 5), "b": Counts(95, 3, 97, 5)})
     assert accept(better, GOOD, Policy()).reason == "F1 0.933 to 0.962, worst site's false positives 0.040 to 0.030"
     assert accept(better, None, Policy()).accepted
+
+
+def test_a_detector_may_replace_one_that_never_raises_an_alarm() -> None:
+    silent = Verdict.of({"a": Counts(tp=0, fp=0, tn=100, fn=100)})
+    awake = Verdict.of({"a": Counts(tp=95, fp=8, tn=92, fn=5)})
+    assert accept(awake, silent, Policy(tolerated_worst_site_fpr=0.1)).accepted
+    assert not accept(awake, silent, Policy(tolerated_worst_site_fpr=0.05)).accepted
