@@ -15,6 +15,9 @@ from nervure_hub.context import AgentRecord, GatewayStats
 from nervure_hub.gateway.connection import Connection
 from nervure_hub.gateway.links import DirectorySink, GatewayReport
 
+_QUIET_S = 5.0
+"""How long a gateway says nothing when nothing changed; also how soon a restarted directory hears of an idle one."""
+
 
 class Roster:
     """The connections of one gateway.
@@ -35,6 +38,8 @@ class Roster:
         self._departed: list[AgentRecord] = []
         self._incarnation = ""
         self._whole = True
+        self._told: GatewayStats | None = None
+        self._told_at_s = 0.0
         self.empty = asyncio.Event()
         """Set while nobody is here."""
         self.empty.set()
@@ -80,11 +85,16 @@ class Roster:
         return [connection for connection in self._open if now - connection.last_frame_at > limit_s]
 
     async def report(self, directory: DirectorySink, stats: GatewayStats) -> None:
-        """Tell the directory what changed.
+        """Tell the directory what changed; nothing, if nothing did, but for a sign of life every few seconds.
 
         Raises:
             WorldError: The directory is not there; the next report will be whole.
         """
+        now_s = self._clock.monotonic_s()
+        quiet = not (self._whole or self._dirty or self._departed) and stats == self._told
+        if quiet and now_s - self._told_at_s < _QUIET_S:
+            return
+        self._told, self._told_at_s = stats, now_s
         departed, self._departed = self._departed, []
         dirty = set(self._open) if self._whole else self._dirty
         self._dirty = set()
