@@ -113,7 +113,7 @@ def measured_flow(*values: int | str) -> Flow:
     everything else that happens when a flow ends; this sets the slots themselves.
     """
     flow = object.__new__(Flow)
-    for put, value in zip(_SLOTS, values + ("", "", ""), strict=True):
+    for put, value in zip(_SLOTS, (*values, "", "", ""), strict=True):
         put(flow, value)
     return flow
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.frames import (
     ng_block,
@@ -16,6 +16,7 @@ from tests.support.frames import (
     pcap,
     udp_frame,
 )
+from tests.support.patience import patient
 
 from nervure_core.errors import InputError
 from nervure_edge.network.capture import NotACapture, UnreadableFile, UnsupportedLink, open_capture
@@ -23,7 +24,6 @@ from nervure_edge.network.meter import meter_capture
 
 START_US = 1_700_000_000_123_456
 PACKETS = [(START_US + 10 * n, udp_frame("10.0.0.1", 1000 + n, "10.0.0.2", 53, b"x" * n)) for n in range(20)]
-on_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(path: Path) -> tuple[list[tuple[int, bytes]], str]:
@@ -101,7 +101,7 @@ def test_a_capture_larger_than_one_piece(tmp_path: Path) -> None:
         assert read(tmp_path / name) == (packets, "")
 
 
-@on_files
+@patient
 @given(st.integers(0, 2**16), st.sampled_from(["pcap", "pcapng"]))
 def test_a_capture_cut_anywhere_gives_what_came_before(tmp_path: Path, cut: int, form: str) -> None:
     content = pcap(PACKETS) if form == "pcap" else ng()
@@ -118,7 +118,7 @@ def test_a_capture_cut_anywhere_gives_what_came_before(tmp_path: Path, cut: int,
     assert bool(problem) != at_a_boundary or (form == "pcapng" and not packets)
 
 
-@on_files
+@patient
 @given(st.data())
 def test_whatever_the_bytes_only_input_errors(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from([pcap(PACKETS), ng(), gzip.compress(pcap(PACKETS))])))
@@ -130,7 +130,7 @@ def test_whatever_the_bytes_only_input_errors(tmp_path: Path, data: st.DataObjec
         assert sum(flow.spkts + flow.dpkts for flow in meter_capture(path)) <= 1000
 
 
-@on_files
+@patient
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\xd4\xc3\xb2\xa1", ng_section() + ng_interface(), b"\x1f\x8b"]))
 def test_noise_after_a_beginning(tmp_path: Path, noise: bytes, start: bytes) -> None:
     path = tmp_path / "noise"

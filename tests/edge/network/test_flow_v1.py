@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.patience import patient
 
 from nervure_edge.network.dataset import features_of
 from nervure_edge.network.flow import Flow
@@ -101,6 +102,7 @@ def naive(window: list[Flow]) -> tuple[int, ...]:
     )
 
 
+@patient
 @given(st.lists(FLOWS, min_size=1, max_size=260))
 def test_counters_against_their_definition(flows: list[Flow]) -> None:
     last_hundred = LastHundred()
@@ -108,6 +110,7 @@ def test_counters_against_their_definition(flows: list[Flow]) -> None:
         assert last_hundred.add(flow) == naive(flows[max(0, end - WINDOW) : end])
 
 
+@patient
 @given(st.lists(FLOWS, max_size=30), st.lists(st.sampled_from(["north", "south"]), min_size=30, max_size=30))
 def test_every_site_has_a_window_of_its_own(flows: list[Flow], names: list[str]) -> None:
     placed = [replace(flow, site=name) for flow, name in zip(flows, names, strict=False)]
@@ -119,6 +122,7 @@ def test_every_site_has_a_window_of_its_own(flows: list[Flow], names: list[str])
     assert data.x.dtype == np.float32
 
 
+@patient
 @given(
     st.builds(
         replace,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.frames import ACK, FIN, PSH, RST, SYN, ethernet, icmp, ip, tcp_frame, udp, udp_frame
+from tests.support.patience import patient
 
 from nervure_edge.network.capture import Block
 from nervure_edge.network.capture.block import ETHERNET, RAW
@@ -209,22 +210,31 @@ def test_what_is_no_flow_is_counted() -> None:
 ENDS = st.tuples(st.sampled_from([A, B, "10.0.0.3"]), st.sampled_from([1, 53, 80, 4000]))
 
 
-@st.composite
-def traffic(draw: st.DrawFn) -> list[tuple[float, bytes]]:
-    """Packets in order of time, of few endpoints, so that they meet in flows."""
-    seconds = 0.0
-    packets: list[tuple[float, bytes]] = []
-    for _ in range(draw(st.integers(1, 60))):
-        seconds += draw(st.sampled_from([0.0, 0.01, 0.5, 3.0, 30.0]))
-        (src, sport), (dst, dport) = draw(ENDS), draw(ENDS)
-        if draw(st.booleans()):
-            flags = draw(st.sampled_from([SYN, SYN | ACK, ACK, PSH | ACK, FIN | ACK, RST, 0]))
-            frame = tcp_frame(src, sport, dst, dport, flags, b"x" * draw(st.integers(0, 9)), padded=draw(st.booleans()))
-        else:
-            frame = udp_frame(src, sport, dst, dport, b"x" * draw(st.integers(0, 9)), padded=draw(st.booleans()))
-        packets.append((seconds, frame))
-    return packets
+PACKET = st.tuples(
+    st.sampled_from([0.0, 0.01, 0.5, 3.0, 30.0]),  # seconds after the one before
+    ENDS,
+    ENDS,
+    st.sampled_from([None, SYN, SYN | ACK, ACK, PSH | ACK, FIN | ACK, RST, 0]),  # None: a datagram
+    st.integers(0, 9),
+    st.booleans(),
+)
 
+
+def at_their_times(packets: list[tuple[float, tuple[str, int], tuple[str, int], int | None, int, bool]]) -> list[Timed]:
+    seconds = 0.0
+    timed: list[Timed] = []
+    for later, source, target, flags, size, padded in packets:
+        seconds += later
+        if flags is None:
+            frame = udp_frame(*source, *target, b"x" * size, padded=padded)
+        else:
+            frame = tcp_frame(*source, *target, flags, b"x" * size, padded=padded)
+        timed.append((seconds, frame))
+    return timed
+
+
+# Packets in order of time, of few endpoints, so that they meet in flows.
+TRAFFIC = st.lists(PACKET, min_size=1, max_size=40).map(at_their_times)
 
 SETTINGS = st.builds(
     MeterSettings,
@@ -236,7 +246,8 @@ SETTINGS = st.builds(
 )
 
 
-@given(traffic(), SETTINGS)
+@patient
+@given(TRAFFIC, SETTINGS)
 def test_every_packet_is_in_exactly_one_flow(packets: list[Timed], settings: MeterSettings) -> None:
     meter = FlowMeter(settings)
     meter.feed(block(packets))
@@ -250,7 +261,8 @@ def test_every_packet_is_in_exactly_one_flow(packets: list[Timed], settings: Met
     assert all(flow.dur_us >= 0 and flow.spkts + flow.dpkts > 0 for flow in flows)
 
 
-@given(traffic(), SETTINGS, st.integers(1, 7))
+@patient
+@given(TRAFFIC, SETTINGS, st.integers(1, 7))
 def test_blocks_and_links_make_no_difference(packets: list[Timed], settings: MeterSettings, size: int) -> None:
     """The fast path for the common frame, the general parser, and any cutting into blocks give the same flows."""
     common, general = FlowMeter(settings), FlowMeter(settings)
@@ -283,7 +295,8 @@ def naive(packets: list[Timed], idle_s: float) -> list[tuple[Ends, int, int, int
     return sorted(flows)
 
 
-@given(traffic(), st.sampled_from([0.4, 5.0, 60.0]))
+@patient
+@given(TRAFFIC, st.sampled_from([0.4, 5.0, 60.0]))
 def test_against_the_definition(packets: list[Timed], idle_s: float) -> None:
     datagrams = [(seconds, frame) for seconds, frame in packets if frame[23] == 17]
     flows, _ = meter_all(datagrams, idle_s=idle_s)

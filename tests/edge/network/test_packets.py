@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.frames import ACK, SYN, ethernet, icmp, ip, tcp, udp
+from tests.support.patience import patient
 
 from nervure_edge.network.capture.block import COOKED, COOKED_2, ETHERNET, LOOP, NULL, RAW
 from nervure_edge.network.packets import Packet, Skip, parse
@@ -130,12 +131,14 @@ def test_what_belongs_to_no_flow(frame: bytes, word: Skip) -> None:
     assert read(frame) is word
 
 
+@patient
 @given(st.binary(max_size=120), st.sampled_from([ETHERNET, RAW, NULL, LOOP, COOKED, COOKED_2]))
 def test_no_bytes_ever_raise(frame: bytes, link: int) -> None:
     packet = read(frame, link)
     assert isinstance(packet, (tuple, Skip))
 
 
+@patient
 @given(st.data())
 def test_damaged_packets_never_raise(data: st.DataObject) -> None:
     packets = [

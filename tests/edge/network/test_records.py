@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.patience import patient
 
 from nervure_core.errors import InputError, WorldError
 from nervure_edge.network.dataset import load_features
@@ -22,8 +23,6 @@ from nervure_edge.network.records.flow_table import (
 from nervure_edge.network.records.row import ground_truth
 from nervure_edge.network.services import SERVICES, UNKNOWN
 from nervure_edge.network.tcp_state import STATES
-
-on_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 EXPECTED = Flow(
     start_us=1_540_469_303_250_000,
@@ -219,7 +218,7 @@ def test_what_holds_no_records(tmp_path: Path, content: str | bytes, reason: str
     assert reason in caught.value.message
 
 
-@on_files
+@patient
 @given(st.data())
 def test_whatever_the_bytes_only_input_errors(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(sorted(ALL.values()))).encode() * 3)
@@ -257,7 +256,7 @@ FLOWS = st.builds(
 )
 
 
-@on_files
+@patient
 @given(st.lists(FLOWS, max_size=20), st.sampled_from(["flows.csv", "flows.csv.gz"]))
 def test_tables_give_back_what_was_written(tmp_path: Path, flows: list[Flow], name: str) -> None:
     path = tmp_path / name

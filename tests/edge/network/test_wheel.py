@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.patience import patient
 
 from nervure_edge.network.wheel import NEVER, NOWHERE, SLOT_BITS, Wheel
 
@@ -23,6 +24,7 @@ def test_an_entry_moved_away_and_back_comes_once() -> None:
     assert (wheel.size, wheel.due_us) == (0, NEVER)
 
 
+@patient
 @given(
     st.lists(
         st.one_of(
