@@ -40,6 +40,7 @@ from nervure_edge.reports import hello_of, status_of, summary_of
 from nervure_edge.response import Firewall, MemoryFirewall
 from nervure_edge.session import SessionRunner, State
 from nervure_edge.spool import Spool
+from nervure_edge.syncing import keep_durable
 from nervure_edge.workloads import Workload, WorkloadConfig, open_workload
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Agent:
         self._started_s = self._clock.monotonic_s()
         self._stop_wanted = False
         self._failure: NervureError | None = None
+        self._source_lost = ""
         self._progress = Progress.IDLE
         self._duties: Duties | None = None
 
@@ -147,7 +149,9 @@ class Agent:
             fetch=uplink.fetch,
             exchange=self._exchange,
             report=uplink.post,
-            bounds=DeployBounds(config.model.max_bundle_mib * MIB, config.model.probe_rows),
+            bounds=DeployBounds(
+                config.model.max_bundle_mib * MIB, config.model.probe_rows, config.model.fetch_timeout_s
+            ),
             executor=self._executor,
         )
         return Duties(
@@ -259,8 +263,8 @@ class Agent:
     @property
     def workload_state(self) -> str:
         """``running``, ``ended``, ``waiting for a model``, or what stopped it."""
-        if self._failure is not None:
-            return str(self._failure)
+        if self._source_lost:
+            return self._source_lost
         return "running" if self._progress in (Progress.BUSY, Progress.IDLE) else self._progress.value
 
     async def wait_for(self, predicate: Callable[[], bool]) -> None:
@@ -318,7 +322,9 @@ class Agent:
             PeerError: With ``once``: the hub speaks another protocol version.
         """
         async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(self._sync_loop())]
+            pause_s = max(self.config.spool.sync_interval_ms / 1e3, _LEAST_SYNC_S)
+            syncing = keep_durable(self._spool, self._changes, self._clock, self._in_thread, self._durable, pause_s)
+            helpers = [group.create_task(syncing)]
             uplink = group.create_task(self._uplink.run()) if self._uplink is not None else None
             if self._duties is not None:
                 helpers += [group.create_task(self._duties.deploy()), group.create_task(self._duties.work())]
@@ -370,7 +376,7 @@ class Agent:
             try:
                 progress = await self._in_thread(self._engine.step)
             except NervureError as error:
-                self._failure = error
+                self._failure, self._source_lost = error, str(error)
                 self._changes.notify()
                 return
             if progress is not self._progress:
@@ -383,18 +389,9 @@ class Agent:
             elif progress is Progress.IDLE:
                 await self._clock.sleep(_IDLE_S)
 
-    async def _sync_loop(self) -> None:
-        pause_s = max(self.config.spool.sync_interval_ms / 1e3, _LEAST_SYNC_S)
-        while True:
-            await self._changes.wait_for(lambda: self._spool.next_seq > self._spool.durable_seq)
-            try:
-                await self._in_thread(self._spool.sync)
-            except WorldError as error:
-                logger.warning("events are not durable yet: %s", error)
-                await self._clock.sleep(1.0)
-            if self._uplink is not None:
-                self._uplink.wake()
-            await self._clock.sleep(pause_s)
+    def _durable(self) -> None:
+        if self._uplink is not None:
+            self._uplink.wake()
 
     def _exchange(self, model: LoadedModel) -> None:
         self._check_fit(model)

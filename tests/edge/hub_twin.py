@@ -58,6 +58,7 @@ class HubTwin:
         self.desired: Desired | None = None
         self.artifacts: dict[str, bytes] = {}
         self.fetched: list[tuple[str, int]] = []
+        self.chunk_bytes = 64 * 1024
         self.cut_fetch_after_bytes: int | None = None
         # What regions share: a lake that knows an event by agent, stream and sequence.
         self.stored = stored if stored is not None else {}
@@ -236,8 +237,10 @@ class _Artifacts:
         if data is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such artifact")
             return
-        for offset in range(request.offset, len(data), 64 * 1024):
+        for offset in range(request.offset, len(data), hub.chunk_bytes):
             if hub.cut_fetch_after_bytes is not None and offset >= hub.cut_fetch_after_bytes:
                 hub.cut_fetch_after_bytes = None
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "cut by the test")
-            yield artifacts_pb2.Chunk(offset=offset, data=data[offset : offset + 64 * 1024], total_bytes=len(data))
+            yield artifacts_pb2.Chunk(
+                offset=offset, data=data[offset : offset + hub.chunk_bytes], total_bytes=len(data)
+            )

@@ -25,6 +25,7 @@ from nervure_edge.agent import Agent
 from nervure_edge.config import AgentConfig
 
 _PROGRESS_S = 1.0
+_SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ def run_agent(config: AgentConfig, how: Running) -> None:
     logging.basicConfig(
         level=config.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # gRPC's core writes connection losses to standard error by itself; ours are said once, by us.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # The loop's thread may keep a decision waiting for a whole switch interval; 5 ms of it would be the tail latency.
+    sys.setswitchinterval(_SWITCH_S)
     asyncio.run(_run(config, how))
 
 

@@ -43,6 +43,8 @@ class DeployBounds:
 
     max_bundle_bytes: int
     probe_rows: int
+    fetch_timeout_s: float
+    """Per artifact; what came in time is kept and the next try goes on behind it."""
 
 
 class Deployer:
@@ -137,12 +139,15 @@ class Deployer:
             part.unlink()
             have = 0
         try:
-            with part.open("ab") as file:
-                async for chunk in self._fetch(sha256, have):
-                    have += len(chunk)
-                    if have > max_bytes:
-                        break
-                    file.write(chunk)
+            async with asyncio.timeout(self._bounds.fetch_timeout_s):
+                with part.open("ab") as file:
+                    async for chunk in self._fetch(sha256, have):
+                        have += len(chunk)
+                        if have > max_bytes:
+                            break
+                        file.write(chunk)
+        except TimeoutError as error:
+            raise WorldError(f"artifact {sha256[:12]}… did not come in {self._bounds.fetch_timeout_s:g} s") from error
         except OSError as error:
             raise WorldError(f"{part}: {error.strerror}", hint="check the disk") from error
         if have > max_bytes:
@@ -151,10 +156,10 @@ class Deployer:
         return await self._in_thread(lambda: self._store.adopt_part(sha256))
 
     def _activate(self, assignment: Assignment, manifest_bytes: bytes) -> None:
-        slot, bundle_id = assignment.slot, assignment.bundle_id
-        bundle: Bundle = self._store.assemble(manifest_bytes)
         from nervure_edge.models.loaded import load_model  # brings numpy and onnxruntime: only with the first model
 
+        slot, bundle_id = assignment.slot, assignment.bundle_id
+        bundle: Bundle = self._store.assemble(manifest_bytes)
         self._store.try_out(slot, bundle_id)
         try:
             self._exchange(load_model(bundle, probe_rows=self._bounds.probe_rows))

@@ -87,6 +87,8 @@ class Pumps:
         while True:
             connection.wake.clear()
             if connection.leaving:
+                # The last word on the counters: else a hub would show those of the last beat for ever.
+                await link.send(Heartbeat(int(self._clock.wall_s() * 1e6), self._handler.status()))
                 await link.send(Goodbye("stopped"))
                 return await link.finish()
             if connection.heartbeat_due:

@@ -108,8 +108,6 @@ class WorkloadConfig:
     """The table ``[workload.options]`` of the configuration, merged with the flags; the workload validates it."""
     model_inputs: Callable[[], tuple[ModelInput, ...]]
     """The inputs of the model that runs now, empty while there is none; may change when a model is swapped."""
-    workers: int = 1
-    """How many threads the workload may use for itself."""
 
 
 WorkloadFactory: TypeAlias = Callable[[WorkloadConfig], Workload]
