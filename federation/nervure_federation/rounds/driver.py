@@ -87,6 +87,8 @@ class RunDriver:
         first = LOCAL_ROUND if self._spec.baseline_local else 1
         for number in range(first, self._spec.rounds + 1):
             record = self._run.rounds.get(number)
+            if record is None:
+                await self._pace(number)
             if record is None or not record.final:
                 record = await self._round(number, record)
             if number == LOCAL_ROUND and self._status.local_only is None:
@@ -95,6 +97,14 @@ class RunDriver:
                 await self.fail(f"{self._run.failures_in_a_row()} rounds failed in a row, the last: {record.reason}")
                 return
         await self._finish(RunState.FINISHED, "")
+
+    async def _pace(self, number: int) -> None:
+        """Wait until the round before this one began ``interval_s`` ago; a leader that takes over waits only the rest."""
+        before, interval_s = self._run.rounds.get(number - 1), self._spec.interval_s
+        if before is not None and interval_s:
+            left_s = before.started_at_s + interval_s - self._context.clock.wall_s()
+            # Bounded, since the clocks of two hubs may differ.
+            await self._context.clock.sleep(min(max(left_s, 0.0), interval_s))
 
     async def fail(self, reason: str) -> None:
         """End the run as failed."""
@@ -131,13 +141,15 @@ class RunDriver:
         record = record or await self._select(number)
         await self._note(round=number)
         while record.phase not in FINAL:
+            changes: dict[str, Any]
             try:
                 event, changes = await self._step(record)
             except (FencedOut, LeaseLost, StoreUnreachable):
                 raise
             except NervureError as error:
                 _log.warning("run %s round %d failed: %s", self.run_id, number, error.message)
-                event, changes = Event.GIVE_UP, {"reason": error.message}
+                event = Event.GIVE_UP
+                changes = {"reason": error.message}
             phase = advance(record.phase, event)
             if phase in FINAL:
                 changes["duration_s"] = self._context.clock.monotonic_s() - began_s

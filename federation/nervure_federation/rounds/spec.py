@@ -68,6 +68,8 @@ class RunSpec(_Strict):
     """Share of the selected agents whose usable replies are enough."""
     min_regions: int = Field(default=1, ge=1, le=1000)
     """Regions whose contributions are needed for a candidate."""
+    interval_s: float = Field(default=0.0, ge=0, le=86_400)
+    """At least so long from the start of one round to the start of the next: agents see fresh examples meanwhile."""
     gather_s: float = Field(default=15.0, ge=0, le=3600)
     """How long a hub waits for ``min_agents`` to be there before it sits a round out."""
     deadline_s: float = Field(default=60.0, gt=0, le=86_400)

@@ -75,6 +75,7 @@ def round_settings(scenario: Scenario) -> dict[str, Any]:
         "batch_size": learning.batch_size,
         "min_agents": max(1, int(smallest * learning.quorum)),
         "quorum": learning.quorum,
+        "interval_s": learning.interval_s,
         "deadline_s": learning.deadline_s,
         "straggler_s": learning.straggler_s,
         "judge": {"heldout": HELDOUT},

@@ -81,6 +81,8 @@ class Learning(Part):
     """FedProx's pull towards the global weights; 0 for the other strategies."""
     quorum: float = Field(default=0.6, gt=0, le=1)
     """Share of a region's agents whose updates are enough to close its round."""
+    interval_s: float = Field(default=5.0, ge=0, le=3600)
+    """From the start of one round to the start of the next, so that agents see fresh traffic between them."""
     deadline_s: float = Field(default=20.0, gt=0, le=3600)
     """A region waits no longer for its agents in one round."""
     straggler_s: float = Field(default=3.0, ge=0, le=3600)

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from nervure_simulations.servers.child import ChildSpec, Supervisor, json_ready
@@ -24,15 +26,36 @@ OBJECT_STORE_BYTES = 100 << 20
 READY_WITHIN_S = 60.0
 
 
-async def ray_node(supervisor: Supervisor, *, cpus: int = 2) -> str:
-    """Start a Ray runtime under a supervisor and return its address.
+@dataclass(frozen=True, slots=True)
+class RayNode:
+    """A running Ray runtime."""
+
+    address: str
+    token: str
+    """The secret that lets others connect; made for this runtime and known to nobody else."""
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Variables for a process that is to connect."""
+        return token_env(self.token)
+
+
+def token_env(token: str) -> dict[str, str]:
+    """Return the variables by which Ray takes a token from us instead of one for the whole account."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+
+
+async def ray_node(supervisor: Supervisor, *, cpus: int = 2) -> RayNode:
+    """Start a Ray runtime under a supervisor.
 
     Raises:
         ChildError: It did not start.
     """
+    token = secrets.token_hex(32)
     argv = (sys.executable, "-m", "nervure_simulations.servers.ray_node", str(cpus))
-    child = await supervisor.start(ChildSpec("ray", argv, ready=json_ready, grace_s=15.0), within_s=READY_WITHIN_S)
-    return str(child.answer["address"])
+    spec = ChildSpec("ray", argv, ready=json_ready, env=token_env(token), grace_s=15.0)
+    child = await supervisor.start(spec, within_s=READY_WITHIN_S)
+    return RayNode(str(child.answer["address"]), token)
 
 
 def main() -> None:
