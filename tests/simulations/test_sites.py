@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,15 @@ def test_both_parts_have_every_kind_and_time_divides_them(site: Site) -> None:
     assert max(flow.end_us for flow in learning) <= min(flow.end_us for flow in held_out)
     for part in (learning, held_out):
         assert {flow.attack for flow in part} == {"", *site.attacks}
+
+
+def test_the_data_card_says_the_same(root: Path) -> None:
+    card = (root / "docs" / "data-card.md").read_text()
+    for row in _index(DATA_FOLDER)["sites"]:
+        attacks = ", ".join(f"{kind} {count}" for kind, count in row["counts"].items() if kind != "benign")
+        split = f"{row['split']['train_rows']} / {row['split']['held_out_rows']}"
+        line = next(line for line in card.splitlines() if line.startswith(f"| {row['site']} |"))
+        assert f"| {row['benign']} | {attacks} | {split} |" in line
 
 
 def test_reference_sites_are_held_out_whole() -> None:
@@ -142,8 +152,8 @@ def test_a_folder_without_captures_is_named(tmp_path: Path) -> None:
         load_iot23(tmp_path / "nowhere")
 
 
-def _index(folder: Path) -> dict[str, list[dict[str, dict[str, int]]]]:
-    document: dict[str, list[dict[str, dict[str, int]]]] = json.loads((folder / "index.json").read_text())
+def _index(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "index.json").read_text())
     return document
 
 

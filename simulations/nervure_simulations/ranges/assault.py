@@ -81,11 +81,10 @@ def _sweep(episode: Episode, files: Files, rng: random.Random) -> list[Command]:
 
 def _guess(protocol: str, user: str) -> Callable[[Episode, Files, random.Random], list[Command]]:
     def commands(episode: Episode, files: Files, rng: random.Random) -> list[Command]:
+        del rng
         # A guess takes the server seconds to refuse: many at a time, or an episode is a handful of flows.
-        tasks = str(max(4, min(episode.flows // 2, 12)) + rng.choice((0, 2, 4)))
-        return [
-            ("hydra", "-I", "-l", user, "-P", files.words, "-t", tasks, "-W", "2", f"{protocol}://{episode.targets[0]}")
-        ]
+        tasks = str(max(6, min(episode.flows // 2, 16)))
+        return [("hydra", "-I", "-l", user, "-P", files.words, "-t", tasks, f"{protocol}://{episode.targets[0]}")]
 
     return commands
 

@@ -20,7 +20,7 @@ from nervure_edge.network.meter import meter_capture
 from nervure_edge.network.records.flow_table import in_order_of_end
 from nervure_simulations.ranges.truth import Window, label_of, read_truth
 
-MOST_FLOWS_AN_EPISODE = 80
+MOST_FLOWS_AN_EPISODE = 40
 
 
 @dataclass(frozen=True, slots=True)

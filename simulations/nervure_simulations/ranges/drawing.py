@@ -13,6 +13,10 @@ from nervure_simulations.ranges.catalogue import ATTACKS, DEVICES, SERVICES, Beh
 from nervure_simulations.ranges.site_plan import CUT, BenignEvent, Device, Episode, Server
 
 _FLOWS_PER_ACTION = {"dns": 2.0, "browse": 3.0, "ftp_get": 2.0, "ftp_put": 2.0, "refused": 1.5}
+_KINDS_IN_TURN = ((2, 1), (1, 1), (1, 2), (2, 1), (1, 1), (1, 2), (2, 1), (1, 1), (1, 2), (1, 0))
+"""How many kinds of their region's own, and how many that regions share, the sites of a region get, in turn."""
+_RUNS_TO_LEARN = 2
+"""Runs of each attack in the part that an agent may learn from; one more is held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +30,33 @@ class Ground:
 
 
 def choose_attacks(region: str, place: int, rng: random.Random) -> tuple[str, ...]:
-    """Choose one to three kinds of attack; more than every second site gets one that no other region has."""
+    """Choose one to three kinds of attack: some that only this region has, some that regions share."""
     own = [name for name, kind in ATTACKS.items() if kind.regions == (region,)]
     shared = [name for name, kind in ATTACKS.items() if region in kind.regions and len(kind.regions) > 1]
-    chosen = [own[(place + 1) // 2 % len(own)]] if place % 2 == 0 or place % 10 == 9 else []
-    wanted = 1 + place % 3
-    # Walk through the shared kinds rather than drawing them, so that ten sites meet them all.
-    offset = place * 2 + place // 3
-    turn = [shared[(offset + step) % len(shared)] for step in range(len(shared))]
-    chosen += turn[: max(wanted - len(chosen), 0 if chosen else 1)]
+    # Walk through the kinds rather than drawing them, so that ten sites meet all of them about equally often.
+    turns = [_KINDS_IN_TURN[number % len(_KINDS_IN_TURN)] for number in range(place + 1)]
+    own_before, shared_before = (sum(turn[which] for turn in turns[:-1]) for which in (0, 1))
+    own_wanted, shared_wanted = turns[-1]
+    chosen = [own[(own_before + step) % len(own)] for step in range(own_wanted)]
+    chosen += [shared[(shared_before + step) % len(shared)] for step in range(shared_wanted)]
     rng.shuffle(chosen)
     return tuple(chosen)
 
 
-def owned_device(mix: Sequence[str], insider_kinds: Sequence[str], rng: random.Random) -> int | None:
-    """Pick a device that an attacker may own: its own habits must not look like the attack."""
-    if not insider_kinds or rng.random() < 0.3:
+def owned_device(mix: list[str], kinds: Sequence[str], rng: random.Random) -> int | None:
+    """Pick a device that an attacker may own: its own habits must not look like the attack.
+
+    A tunnel starts inside or it is none: where no device fits, one is added to the mix.
+    """
+    insider_kinds = [kind for kind in kinds if ATTACKS[kind].insider]
+    needed = "dns_tunnel" in kinds
+    if not insider_kinds or (rng.random() < 0.3 and not needed):
         return None
     services = {ATTACKS[kind].service for kind in insider_kinds} | {"telnet"}
     fit = [n for n, kind in enumerate(mix) if not services & {habit.service for habit in DEVICES[kind]}]
+    if not fit and needed:
+        mix.append("plug")
+        fit = [len(mix) - 1]
     return rng.choice(fit) if fit else None
 
 
@@ -101,17 +113,16 @@ def _event(at: float, device: Device, habit: Behaviour, ground: Ground, rng: ran
 def draw_episodes(
     kinds: Sequence[str], events: Sequence[BenignEvent], ground: Ground, rng: random.Random
 ) -> tuple[Episode, ...]:
-    """Draw two or three runs of each attack before the cut and one after it, sized for a fair share of attacks."""
+    """Draw two runs of each attack before the cut and one after it, sized for a fair share of attacks."""
     benign = sum(_FLOWS_PER_ACTION.get(event.action, 1.0) for event in events)
-    share = rng.uniform(0.22, 0.42)
-    learned = 2 if ground.seconds < 60 else rng.choice((2, 3))
-    per_episode = benign * share / (1 - share) / (len(kinds) * (learned + 1))
+    share = rng.uniform(0.36, 0.47)
+    per_episode = benign * share / (1 - share) / (len(kinds) * (_RUNS_TO_LEARN + 1))
     most_s = min(9.0, ground.seconds * (1 - CUT) * 0.55)
     cut = ground.seconds * CUT
-    slot = (cut - 1.0) / learned
+    slot = (cut - 1.0) / _RUNS_TO_LEARN
     episodes: list[Episode] = []
     for name in kinds:
-        starts = [n * slot + rng.uniform(0.4, max(0.5, slot - most_s - 1.2)) for n in range(learned)]
+        starts = [n * slot + rng.uniform(0.4, max(0.5, slot - most_s - 1.2)) for n in range(_RUNS_TO_LEARN)]
         starts.append(rng.uniform(cut + 1.2, ground.seconds - most_s - 1.5))
         for start in starts:
             flows = max(4, min(ATTACKS[name].most_flows, round(per_episode * rng.uniform(0.7, 1.3))))
@@ -158,7 +169,7 @@ def _ends(
     if name in {"udp_flood", "icmp_flood"}:
         target = rng.choice(addresses.servers)
         options["port"] = str(rng.choice((53, 123, 443, 5004, 0)))
-        options["packets"] = str(rng.choice((3, 20, 80)))
+        options["packets"] = str(rng.choice((20, 60, 200)))
         return (addresses.botnet,), (target,)
     if name == "syn_flood":
         target = rng.choice(aimed)

@@ -18,7 +18,7 @@ import random
 
 from nervure_core.errors import ConfigurationError
 from nervure_simulations.ranges.addresses import draw_addresses
-from nervure_simulations.ranges.catalogue import ATTACKS, DEVICES, PROFILES, REGIONS
+from nervure_simulations.ranges.catalogue import DEVICES, PROFILES, REGIONS
 from nervure_simulations.ranges.drawing import (
     Ground,
     choose_attacks,
@@ -60,8 +60,8 @@ def plan_site(*, seed: int, index: int, seconds: float) -> SitePlan:
     profiles = list(PROFILES)
     profile = profiles[(place + 3 * (index % len(REGIONS))) % len(profiles)]
     mix = [*PROFILES[profile], *rng.choices(list(DEVICES), k=rng.randint(0, 2))]
+    owned = owned_device(mix, kinds, rng)
     addresses = draw_addresses(index, rng, devices=len(mix))
-    owned = owned_device(mix, [kind for kind in kinds if ATTACKS[kind].insider], rng)
     devices = tuple(
         Device(f"{kind}-{number}", kind, addresses.devices[number], "bot" if number == owned else "lan")
         for number, kind in enumerate(mix)

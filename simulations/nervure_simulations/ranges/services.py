@@ -61,7 +61,7 @@ def make_secrets(folder: Path) -> Secrets:
     passwords = folder / "mqtt_passwords"
     _run("mosquitto_passwd", "-c", "-b", str(passwords), "device", MQTT_PASSWORD)
     words = folder / "words"
-    words.write_text("".join(f"guess{number:02d}\n" for number in range(24)))
+    words.write_text("".join(f"guess{number:02d}\n" for number in range(36)))
     ftp_root = folder / "ftp"
     (ftp_root / "pub").mkdir(parents=True)
     (ftp_root / "incoming").mkdir()
@@ -77,7 +77,7 @@ def sshd_config(server: Server, secrets: Secrets) -> str:
     return (
         f"ListenAddress {server.address}:{server.port}\nHostKey {secrets.host_key}\nPidFile none\nUsePAM no\n"
         f"AuthorizedKeysFile {secrets.user_key}.pub\nStrictModes no\nPermitRootLogin prohibit-password\n"
-        "PasswordAuthentication yes\nKbdInteractiveAuthentication no\nLoginGraceTime 10\nUseDNS no\nPrintMotd no\n"
+        "PasswordAuthentication yes\nKbdInteractiveAuthentication no\nLoginGraceTime 10\nMaxAuthTries 2\nMaxStartups 60\nUseDNS no\nPrintMotd no\n"
     )
 
 
@@ -87,7 +87,7 @@ def vsftpd_config(server: Server, secrets: Secrets) -> str:
         f"listen=YES\nlisten_address={server.address}\nlisten_port={server.port}\nbackground=NO\nanonymous_enable=YES\n"
         f"anon_root={secrets.ftp_root}\nwrite_enable=YES\nanon_upload_enable=YES\nlocal_enable=YES\nno_anon_password=YES\n"
         "seccomp_sandbox=NO\nisolate_network=NO\nsecure_chroot_dir=/var/run/vsftpd/empty\npam_service_name=vsftpd\n"
-        "xferlog_enable=NO\nconnect_from_port_20=NO\n"
+        "xferlog_enable=NO\nmax_login_fails=1\ndelay_failed_login=0\nconnect_from_port_20=NO\n"
     )
 
 
@@ -154,7 +154,7 @@ async def _start_scripted(
                 await asyncio.sleep(0.05)
     except TimeoutError as error:
         late = sorted(f"{address}:{port}" for address, port in wanted - listening(process.pid))
-        raise RangeFailed(f"servers did not become ready: {', '.join(late) or role}; logs in {folder}") from error
+        raise RangeFailed(f"servers did not become ready: {', '.join(late) or role}") from error
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
