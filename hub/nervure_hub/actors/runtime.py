@@ -61,7 +61,8 @@ def ray_runtime(config: HubConfig) -> Generator[None]:
         ray.init(
             address=where,
             namespace=f"nervure-{config.region}",
-            runtime_env={"env_vars": _ENVIRONMENT},
+            # Only where the workers can't inherit it: with one, Ray can't use the workers it has started ahead.
+            runtime_env={"env_vars": _ENVIRONMENT} if config.ray_address else None,
             include_dashboard=None if config.ray_address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
