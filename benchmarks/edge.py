@@ -81,7 +81,8 @@ def decision_rows(bundle: Bundle) -> list[Row]:
     all_theirs: list[int] = []
     gc.disable()
     try:
-        timed(ours, feeds), timed(theirs, feeds)
+        for warm_up in (ours, theirs):
+            timed(warm_up, feeds)
         for turn in range(TURNS):
             # In turn, and the one that goes first changes: neither profits from a warmer cache or a calmer machine.
             first, second = (ours, theirs) if turn % 2 else (theirs, ours)

@@ -93,6 +93,7 @@ class Agent:
         self._failure: NervureError | None = None
         self._source_lost = ""
         self._progress = Progress.IDLE
+        self._uplink: SessionRunner | None = None
         self._duties: Duties | None = None
 
     def __repr__(self) -> str:
@@ -211,8 +212,7 @@ class Agent:
     @property
     def session_state(self) -> State:
         """Where the session stands; ``RESTING`` without hubs."""
-        uplink: SessionRunner | None = getattr(self, "_uplink", None)
-        return uplink.state if uplink is not None else State.RESTING
+        return self._uplink.state if self._uplink is not None else State.RESTING
 
     @property
     def hub(self) -> str:
