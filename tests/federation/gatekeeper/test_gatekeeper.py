@@ -18,7 +18,11 @@ RULES = Rules(TENSORS, {name: f"run/1/train/{name}" for name in ("a", "b", "c")}
 
 
 def good(agent: str = "a", **changes: Any) -> Update:
-    arrays = {"w": np.ones((3, 2), np.float32), "b": np.zeros(2, np.float32), "n": np.array(4, np.int64)}
+    arrays: dict[str, Any] = {
+        "w": np.ones((3, 2), np.float32),
+        "b": np.zeros(2, np.float32),
+        "n": np.array(4, np.int64),
+    }
     arrays.update(changes.pop("arrays", {}))
     metrics = {"num-examples": 10, "train-loss": 0.5, **changes.pop("metrics", {})}
     return Update(agent, changes.pop("task_id", f"run/1/train/{agent}"), arrays, metrics)

@@ -43,7 +43,8 @@ def fleet() -> MemoryFleet:
 def grid_of(
     fleet: MemoryFleet, agents: tuple[str, ...], base: Mapping[str, NDArray[Any]] | None, **patience: Any
 ) -> SessionGrid:
-    limits = Patience(**{"quorum": 1, "deadline_s": 20.0, "straggler_s": 20.0, **patience})
+    settings: dict[str, Any] = {"quorum": 1, "deadline_s": 20.0, "straggler_s": 20.0, **patience}
+    limits = Patience(**settings)
     gate = gate_for(base, 1000) if base is not None else None
     return SessionGrid(Roster("run-1", 1, agents, limits), fleet, asyncio.get_running_loop(), SystemClock(), gate)
 
