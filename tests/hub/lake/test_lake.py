@@ -109,7 +109,7 @@ async def test_repeats_of_compacted_rows_are_known_after_a_restart(tmp_path: Pat
 async def test_a_wiped_journal_starts_anew(tmp_path: Path) -> None:
     lake = opened(tmp_path, source := Source("a", batch(0, 3), batch(3, 3)))
     await lake.compact()
-    source.entries, source.journal_id = [batch(100, 2)], "journal-new"
+    source.entries[:], source.journal_id = [batch(100, 2)], "journal-new"
     assert await seqs(lake) == [*range(6), 100, 101]
 
 
