@@ -42,6 +42,7 @@ from nervure_hub.gateway.records import EVENTS, LOSS, StoredBatch, StoredLoss, e
 from nervure_hub.gateway.roster import Roster
 from nervure_hub.gateway.service import AgentStream, Artifacts, add_services
 from nervure_hub.gateway.session import Admission, HubSession, greet
+from nervure_hub.gateway.spreading import spread
 from nervure_hub.gateway.tasks import TaskDesk, order_frames
 from nervure_hub.gateway.watermarks import StreamKey
 
@@ -190,7 +191,7 @@ class GatewayServer:
             config.heartbeat_s,
             config.credit_bytes,
             self._journal.marks.durable(session.key(first.stream_id)),
-            self._hubs,
+            spread(self._hubs, self._settings.advertised, first.agent_id),
         )
         self._attach(connection)
         try:
@@ -365,7 +366,7 @@ class GatewayServer:
         config = self._settings.config
         elsewhere = tuple(hub for hub in self._hubs if hub != self._settings.advertised)
         for connection in self._roster:
-            connection.drain(Move(elsewhere, config.drain_s))
+            connection.drain(Move(spread(elsewhere, "", connection.agent_id), config.drain_s))
         try:
             async with asyncio.timeout(config.drain_s):
                 await self._roster.empty.wait()
