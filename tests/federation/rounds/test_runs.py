@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,12 @@ async def test_a_release_pushed_by_hand_meanwhile_is_not_overwritten(world: Worl
         (2, "by hand"),
         (3, ""),
     ]
+
+
+async def test_rounds_keep_the_pace_they_are_asked_for(world: World) -> None:
+    async with living(world, *REGIONS):
+        run_id = await world.submit(small(interval_s=0.3))
+        run = await world.until(run_id, lambda run: run.ended)
+    starts = [run.rounds[number].started_at_s for number in sorted(run.rounds)]
+    # A lower bound only: the wall clock that stamps and the clock that waits may differ by a tick.
+    assert all(after - before > 0.29 for before, after in pairwise(starts))
