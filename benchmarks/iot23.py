@@ -67,7 +67,7 @@ def federate(fitter: Fitter, weights: Weights, train: Sets) -> Weights:
         replies = [fitter.fit(weights, x, y, seeded(turn, site)).weights for site, (x, y) in enumerate(train.values())]
         # Summed in float64 in the order of the sites: the same run twice is bit-equal.
         weights = {
-            name: np.mean([reply[name] for reply in replies], axis=0, dtype=np.float64).astype(np.float32)
+            name: np.asarray(np.mean([reply[name] for reply in replies], axis=0, dtype=np.float64), np.float32)
             for name in weights
         }
     return weights

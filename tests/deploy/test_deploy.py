@@ -79,8 +79,8 @@ def test_dockerfiles_copy_what_exists_and_do_not_run_as_root(root: Path, name: s
 
 
 def test_the_example_configurations_are_valid(root: Path) -> None:
-    assert load_agent(root / "deploy" / "config" / "agent.toml", environment={}).region == "europe"
-    assert load_hub(root / "deploy" / "config" / "hub.toml", environment={}).gateways == 2
+    assert load_agent(root / "deploy" / "config" / "agent.toml", {}, {}).region == "europe"
+    assert load_hub({}, file=root / "deploy" / "config" / "hub.toml").gateways == 2
 
 
 def test_the_unit_calls_the_agent_with_flags_that_exist(root: Path) -> None:

@@ -156,10 +156,10 @@ class HubTwin:
             case TaskResult(parts=parts) if parts:
                 self._parts[message.task_id] = (message, [])
             case TaskPart():
-                head, parts = self._parts[message.task_id]
-                parts.append(message)
-                if len(parts) == head.parts:
-                    self.results.append(replace(head, content=join_parts(parts, head.parts), parts=0))
+                head, held = self._parts[message.task_id]
+                held.append(message)
+                if len(held) == head.parts:
+                    self.results.append(replace(head, content=join_parts(held, head.parts), parts=0))
             case TaskResult():
                 self.results.append(message)
             case DeploymentReport():

@@ -105,7 +105,7 @@ def test_a_local_bundle_wins_over_older_and_loses_to_newer(tmp_path: Path, make_
 def test_a_model_is_checked_against_its_manifest(bundle: Bundle, tmp_path: Path) -> None:
     files = {name: bundle.path(name).read_bytes() for name in bundle.manifest.files}
     spec = bundle.manifest.inputs[0]
-    wrong = [
+    wrong: list[tuple[dict[str, object], str]] = [
         ({"inputs": (spec.model_copy(update={"name": "y"}),)}, "names input 'y'"),
         ({"inputs": (spec.model_copy(update={"dtype": "float64"}),)}, "float64"),
         ({"inputs": (spec.model_copy(update={"shape": (-1, 7)}),)}, r"\[-1, 7\]"),

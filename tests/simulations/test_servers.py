@@ -128,3 +128,13 @@ def test_ready_lines_are_told_from_other_output() -> None:
     assert json_ready('{"event": "started"}') is None
     assert json_ready("{broken") is None
     assert json_ready("ready") is None
+
+
+async def test_a_dead_child_is_noticed_though_its_own_child_holds_the_pipe(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        'print(\'{"event": "ready"}\', flush=True); sys.exit(9)'
+    )
+    with pytest.raises(ChildError, match="exit code 9"):
+        async with asyncio.timeout(20):
+            await run_until_it_fails(tmp_path, python("parent", code))

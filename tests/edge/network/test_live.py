@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from nervure_core.errors import ConfigurationError, WorldError
+from nervure_edge.network.flow import Flow
 from nervure_edge.network.live import LiveCapture, MayNotCapture, NoSuchInterface
 from nervure_edge.network.meter import MeterSettings
 from nervure_edge.network.sources import LiveSource
@@ -60,7 +61,7 @@ def test_packets_of_an_interface_become_flows() -> None:
         source = LiveSource("lo", MeterSettings(idle_s=0.05))
         assert source.read(10, 0.0) == []
         sport, dport = say([b"x" * size for size in (1, 10, 1000)])
-        flows = []
+        flows: list[Flow] = []
         while not flows:  # the idle time-out is short: ends by itself
             flows += source.read(10, 0.05) or []
         (flow,) = flows

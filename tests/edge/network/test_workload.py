@@ -93,7 +93,8 @@ def test_a_capture_becomes_observations(tmp_path: Path) -> None:
         "dur_s": 0.0025,
     }
     assert list(first.features) == ["x"]
-    assert (first.features["x"].shape, first.features["x"].dtype) == ((1, len(COLUMNS)), np.float32)
+    assert first.features["x"].shape == (1, len(COLUMNS))
+    assert first.features["x"].dtype == np.float32
     assert second.subject == "10.0.0.2:5000>10.0.0.1:53/udp"
     assert pipeline.stats()["packets"] == 5
     assert pipeline.stats()["flows"] == 2

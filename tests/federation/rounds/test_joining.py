@@ -57,7 +57,8 @@ def test_sets_that_do_not_fit_together_are_refused() -> None:
     st.dictionaries(
         st.sampled_from(["w", "w.npy", "file", "a/b", "args", ""]),
         hnp.arrays(
-            st.sampled_from([np.dtype("f4"), np.dtype("i8")]), hnp.array_shapes(min_dims=0, max_dims=2, max_side=3)
+            st.sampled_from([np.dtype(name) for name in ("float32", "int64")]),
+            hnp.array_shapes(min_dims=0, max_dims=2, max_side=3),
         ),
         max_size=4,
     )

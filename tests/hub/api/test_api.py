@@ -19,7 +19,7 @@ from nervure_hub.api.events import plain
 
 
 def error_of(answer: httpx.Response) -> dict[str, str]:
-    body = answer.json()
+    body: dict[str, dict[str, str]] = answer.json()
     assert set(body) == {"error"}
     assert set(body["error"]) == {"code", "message", "hint"}
     return body["error"]

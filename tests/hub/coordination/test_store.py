@@ -83,7 +83,7 @@ async def test_a_lease_nobody_keeps_ends_on_time_and_wakes_the_watcher() -> None
     lease_id, _ = await service.grant(10.0)
     revision = await service.put("/a", b"1", lease_id)
     async with aclosing(store.watch("/a", revision + 1)) as events, asyncio.TaskGroup() as tasks:
-        gone = tasks.create_task(anext(events))  # type: ignore[arg-type]  # typeshed: anext gives an Awaitable
+        gone = tasks.create_task(anext(events))
         while clock.next_deadline_s() is None:  # noqa: ASYNC110 - the loop turns until the watcher sleeps
             await asyncio.sleep(0)
         clock.advance(9.0)
