@@ -11,14 +11,15 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import ray
 import ray.exceptions
 
-from nervure_core.errors import NervureError, WorldError
+from nervure_core.errors import InternalError, NervureError, WorldError
 
 T = TypeVar("T")
 OPTIONS: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000}
@@ -66,20 +67,32 @@ class Way:
         return self._handle
 
 
-class Hosted:
-    """Holds one part open inside an actor."""
+class RayPart:
+    """A part behind an actor, seen by its callers; may be sent to other actors."""
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
+        self.name = way.name
+
+    @property
+    def handle(self) -> Any:
+        """The actor's handle."""
+        return self.way.handle
+
+
+class HostedActor(Generic[T]):
+    """An actor that holds one part open; a subclass says how the part is opened."""
 
     def __init__(self) -> None:
-        self._ready: asyncio.Future[object] | None = None
+        self._ready: asyncio.Future[T] | None = None
         self._stop = asyncio.Event()
 
-    def _future(self) -> asyncio.Future[object]:
-        if self._ready is None:
-            self._ready = asyncio.get_running_loop().create_future()
-        return self._ready
+    def open_part(self) -> AbstractAsyncContextManager[T]:
+        """Return the part, still closed; called inside the actor's running loop."""
+        raise InternalError(f"{type(self).__name__} has no part")
 
-    async def hold(self, part: AbstractAsyncContextManager[T]) -> None:
-        """Open ``part``, keep it open until ``stop``, close it.
+    async def run(self) -> None:
+        """Open the part, keep it open until ``stop``, close it.
 
         Raises:
             BaseException: What kept it from opening, or what failed inside.
@@ -88,7 +101,7 @@ class Hosted:
             self._ready = None  # an earlier try in this process did not open
         ready = self._future()
         try:
-            async with part as opened:
+            async with self.open_part() as opened:
                 ready.set_result(opened)
                 await self._stop.wait()
         except BaseException as error:
@@ -97,13 +110,23 @@ class Hosted:
                 ready.exception()  # it is raised below too; nobody may be waiting for the other copy
             raise
 
-    async def opened(self) -> object:
-        """Return the open part once it is open."""
-        return await asyncio.shield(self._future())
+    async def ready(self) -> int:
+        """Return the actor's process id once the part is open."""
+        await self.part()
+        return os.getpid()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Close the part; safe to call again."""
         self._stop.set()
+
+    async def part(self) -> T:
+        """Return the part once it is open."""
+        return await asyncio.shield(self._future())
+
+    def _future(self) -> asyncio.Future[T]:
+        if self._ready is None:
+            self._ready = asyncio.get_running_loop().create_future()
+        return self._ready
 
 
 async def answer(call: Awaitable[T]) -> T:

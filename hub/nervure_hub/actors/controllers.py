@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
-from nervure_hub.actors.calls import Hosted, Way
+from nervure_hub.actors.calls import HostedActor, RayPart, Way
 from nervure_hub.actors.directory import RayDirectory
 from nervure_hub.actors.gateway import RayGateway
 from nervure_hub.config import HubConfig
@@ -16,25 +14,15 @@ from nervure_hub.coordination.background import beside
 from nervure_hub.front import open_context
 
 
-class ControllersActor:
+class ControllersActor(HostedActor[None]):
     """Runs every installed controller."""
 
     def __init__(self, config: HubConfig, hub_id: str, directory: RayDirectory, gateways: list[RayGateway]) -> None:
+        super().__init__()
         self._config, self._hub_id, self._directory, self._gateways = config, hub_id, directory, gateways
-        self._hosted = Hosted()
-
-    async def run(self) -> None:
-        await self._hosted.hold(self._open())
-
-    async def ready(self) -> int:
-        await self._hosted.opened()
-        return os.getpid()
-
-    async def stop(self) -> None:
-        self._hosted.stop()
 
     @asynccontextmanager
-    async def _open(self) -> AsyncGenerator[None]:
+    async def open_part(self) -> AsyncGenerator[None]:
         async with (
             open_context(self._config, self._hub_id, self._directory, self._gateways) as context,
             beside(run_controllers(context)),
@@ -42,17 +30,8 @@ class ControllersActor:
             yield
 
 
-class RayControllers:
+class RayControllers(RayPart):
     """The controllers' actor."""
-
-    def __init__(self, way: Way) -> None:
-        self.way = way
-        self.name = way.name
-
-    @property
-    def handle(self) -> Any:
-        """The actor's handle."""
-        return self.way.handle
 
 
 def start_controllers(

@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Mapping
+from contextlib import nullcontext
 
-from nervure_hub.actors.calls import Hosted, Way, answer
+from nervure_hub.actors.calls import HostedActor, RayPart, Way, answer
 from nervure_hub.context import AgentRecord, HubStats
 from nervure_hub.directory import Directory
 from nervure_hub.gateway.links import GatewayReport
 
 
-class DirectoryActor(Directory):
+class DirectoryActor(HostedActor[None], Directory):
     """A ``Directory`` that keeps its process."""
 
     def __init__(self, silent_s: float) -> None:
-        super().__init__(silent_s=silent_s)
-        self._hosted = Hosted()
+        HostedActor.__init__(self)
+        Directory.__init__(self, silent_s=silent_s)
 
-    async def run(self) -> None:
-        await self._hosted.hold(_nothing())
-
-    async def ready(self) -> int:
-        await self._hosted.opened()
-        return os.getpid()
-
-    async def stop(self) -> None:
-        self._hosted.stop()
+    def open_part(self) -> nullcontext[None]:
+        return nullcontext()
 
 
-@asynccontextmanager
-async def _nothing() -> AsyncGenerator[None]:
-    yield
-
-
-class RayDirectory:
+class RayDirectory(RayPart):
     """A directory behind an actor; may be sent to other actors."""
-
-    def __init__(self, way: Way) -> None:
-        self.way = way
-        self.name = way.name
-
-    @property
-    def handle(self) -> Any:
-        """The actor's handle."""
-        return self.way.handle
 
     async def report(self, report: GatewayReport) -> str:
         return await answer(self.handle.report.remote(report))

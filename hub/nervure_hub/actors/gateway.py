@@ -2,70 +2,48 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, cast
 
 import ray.exceptions
 
 from nervure_core.messages import Desired, TaskOrder
-from nervure_hub.actors.calls import Hosted, PartAway, Way, answer, of_ours
+from nervure_hub.actors.calls import HostedActor, PartAway, RayPart, Way, answer, of_ours
 from nervure_hub.actors.directory import RayDirectory
 from nervure_hub.context import TaskReply
 from nervure_hub.gateway import GatewayServer, GatewaySettings, JournalSlice
 from nervure_hub.objects import ObjectStore
 
 
-class GatewayActor:
+class GatewayActor(HostedActor[GatewayServer]):
     """Runs one ``GatewayServer``; nothing per message passes through Ray."""
 
     def __init__(self, settings: GatewaySettings, objects_url: str, directory: RayDirectory) -> None:
+        super().__init__()
         self._settings, self._objects_url, self._directory = settings, objects_url, directory
-        self._hosted = Hosted()
 
-    async def run(self) -> None:
+    def open_part(self) -> GatewayServer:
         # Made here, inside the actor's running loop: a gRPC server belongs to the loop it was made in.
-        server = GatewayServer(self._settings, ObjectStore.open(self._objects_url), self._directory)
-        await self._hosted.hold(server)
-
-    async def ready(self) -> int:
-        await self._hosted.opened()
-        return os.getpid()
-
-    async def stop(self) -> None:
-        self._hosted.stop()
+        return GatewayServer(self._settings, ObjectStore.open(self._objects_url), self._directory)
 
     async def call(self, orders: Mapping[str, TaskOrder], deadline_s: float) -> AsyncIterator[TaskReply]:
-        async for reply in (await self._gateway()).call(orders, deadline_s):
+        async for reply in (await self.part()).call(orders, deadline_s):
             yield reply
 
     async def push_desired(self, desired: Mapping[str, Desired]) -> frozenset[str]:
-        return await (await self._gateway()).push_desired(desired)
+        return await (await self.part()).push_desired(desired)
 
     async def set_hubs(self, hubs: tuple[str, ...]) -> None:
-        await (await self._gateway()).set_hubs(hubs)
+        await (await self.part()).set_hubs(hubs)
 
     async def read_journal(self, from_seq: int, max_bytes: int) -> JournalSlice:
-        return await (await self._gateway()).read_journal(from_seq, max_bytes)
+        return await (await self.part()).read_journal(from_seq, max_bytes)
 
     async def drop_journal(self, seq: int) -> int:
-        return await (await self._gateway()).drop_journal(seq)
-
-    async def _gateway(self) -> GatewayServer:
-        return cast("GatewayServer", await self._hosted.opened())
+        return await (await self.part()).drop_journal(seq)
 
 
-class RayGateway:
+class RayGateway(RayPart):
     """A ``GatewayLink`` to an actor; may be sent to other actors."""
-
-    def __init__(self, way: Way) -> None:
-        self.way = way
-        self.name = way.name
-
-    @property
-    def handle(self) -> Any:
-        """The actor's handle."""
-        return self.way.handle
 
     async def call(self, orders: Mapping[str, TaskOrder], deadline_s: float) -> AsyncIterator[TaskReply]:
         replies = self.handle.call.remote(orders, deadline_s)

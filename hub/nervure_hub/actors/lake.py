@@ -6,12 +6,11 @@ heartbeats nor rounds may wait for that or be killed for it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from nervure_hub.actors.calls import Hosted, Way, answer
+from nervure_hub.actors.calls import HostedActor, RayPart, Way, answer
 from nervure_hub.actors.gateway import RayGateway
 from nervure_hub.config import HubConfig
 from nervure_hub.context import QueryResult
@@ -22,34 +21,21 @@ if TYPE_CHECKING:
     from nervure_hub.lake import Lake
 
 
-class LakeActor:
+class LakeActor(HostedActor["Lake"]):
     """Runs one ``Lake`` over the hub's gateways."""
 
     def __init__(self, config: HubConfig, gateways: list[RayGateway]) -> None:
+        super().__init__()
         self._config, self._gateways = config, gateways
-        self._hosted = Hosted()
-
-    async def run(self) -> None:
-        await self._hosted.hold(self._open())
-
-    async def ready(self) -> int:
-        await self._hosted.opened()
-        return os.getpid()
-
-    async def stop(self) -> None:
-        self._hosted.stop()
 
     async def query(self, sql: str) -> QueryResult:
-        return await (await self._lake()).query(sql)
+        return await (await self.part()).query(sql)
 
     async def counters(self) -> dict[str, float]:
-        return await (await self._lake()).counters()
-
-    async def _lake(self) -> Lake:
-        return cast("Lake", await self._hosted.opened())
+        return await (await self.part()).counters()
 
     @asynccontextmanager
-    async def _open(self) -> AsyncGenerator[Lake]:
+    async def open_part(self) -> AsyncGenerator[Lake]:
         # pyarrow, DuckDB and deltalake weigh 80 MiB, and the driver imports this file too.
         from nervure_hub.lake import Lake
         from nervure_hub.lake.orphans import orphan_journals
@@ -63,17 +49,8 @@ class LakeActor:
                 yield lake
 
 
-class RayLake:
+class RayLake(RayPart):
     """A lake behind an actor."""
-
-    def __init__(self, way: Way) -> None:
-        self.way = way
-        self.name = way.name
-
-    @property
-    def handle(self) -> Any:
-        """The actor's handle."""
-        return self.way.handle
 
     async def query(self, sql: str) -> QueryResult:
         """As ``Lake.query``."""
