@@ -13,9 +13,10 @@ from nervure_edge.network.dataset import features_of
 from nervure_edge.network.flow import Flow
 from nervure_edge.network.records.flow_table import read_table, write_table
 from nervure_simulations.fleet.plan import AgentPlan, plan_fleet
-from nervure_simulations.fleet.traffic import assign_sites, packed, prepare_traffic, retimed, starting_sample
+from nervure_simulations.fleet.traffic import assign_sites, packed, prepare_traffic, retimed
 from nervure_simulations.scenarios import Overrides, load_scenario
 from nervure_simulations.sites import Site
+from nervure_simulations.sites.starting import starting_sample
 
 
 def flow(index: int, site: str = "s") -> Flow:

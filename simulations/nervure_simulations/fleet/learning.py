@@ -15,50 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from nervure_core.bundle import TRAIN, Bundle, TrainingSpec
+from nervure_core.bundle import TRAIN, Bundle
 from nervure_edge.network.dataset import features_of
-from nervure_edge.network.flow_v1 import COLUMNS, SCHEMA
 from nervure_edge.network.records.flow_table import read_table
 from nervure_federation.judge import judge_weights
-from nervure_federation.models import Fitter, Purpose, Schedule, heavy_tailed, starting_bundle
+from nervure_federation.models import Fitter, Schedule
 from nervure_simulations.fleet.traffic import Traffic
 from nervure_simulations.report.model import Score
 from nervure_simulations.scenarios import Scenario
+from nervure_simulations.sites.starting import starting_model
 
-LABELS = ("benign", "attack")
 HELDOUT = "fleet"
 """The name of the held-out sets in the object store."""
-STARTING_EPOCHS = 8
 
 
 def make_starting_bundle(scenario: Scenario, traffic: Traffic, folder: Path) -> Bundle:
     """Make the starting model in ``folder``, which must not exist yet."""
-    learning = scenario.learning
-    x, y = traffic.start
-    return starting_bundle(
-        folder,
-        x,
-        y,
-        Purpose(
-            learning.model,
-            LABELS,
-            benign_label="benign",
-            workload="network",
-            features=SCHEMA,
-            columns=COLUMNS,
-            threshold=learning.threshold,
-        ),
-        heavy=heavy_tailed(COLUMNS),
-        hidden=learning.hidden,
-        schedule=Schedule(epochs=STARTING_EPOCHS, seed=scenario.seed),
-        training=TrainingSpec(
-            optimizer=learning.optimizer,
-            stateful=learning.optimizer == "adam",
-            learning_rate=learning.learning_rate,
-            batch_size=learning.batch_size,
-        ),
-        note=f"{len(y)} flows of {traffic.start_region}",
-    )
+    return starting_model(folder, traffic.start, traffic.start_region, scenario.learning, seed=scenario.seed)
 
 
 def round_settings(scenario: Scenario) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from nervure_edge.network.records.flow_table import write_table
 from nervure_simulations.fleet.plan import AgentPlan
 from nervure_simulations.sites import Site
 from nervure_simulations.sites.heldout import Examples
+from nervure_simulations.sites.starting import starting_sample
 
 LEAST_FLOWS = 20  # fewer than this say nothing about a site
 
@@ -160,22 +161,6 @@ def prepare_traffic(
         start=start,
         start_region=start_region,
     )
-
-
-def starting_sample(regions: Mapping[str, Sequence[Examples]], flows: int) -> tuple[str, Examples]:
-    """Take the first flows of every site of the first region that has both benign and attack among them.
-
-    A starting model that knows one part of the world is what a fleet really begins with: the rounds do the rest.
-
-    Args:
-        regions: Each site's examples, by region.
-        flows: So many of each site.
-    """
-    samples = [
-        (region, (np.concatenate([x[:flows] for x, _ in sites]), np.concatenate([y[:flows] for _, y in sites])))
-        for region, sites in regions.items()
-    ]
-    return max(samples, key=lambda sample: len(set(sample[1][1].tolist())))
 
 
 def packed(examples: Examples) -> bytes:
