@@ -21,7 +21,7 @@ from nervure_core.bundle import Lineage
 from nervure_core.errors import InternalError, NervureError, PeerError
 from nervure_core.tensors import Arrays
 from nervure_federation.rounds.collecting import Collected, NoHubs, collect_contributions, wait_for_hubs
-from nervure_federation.rounds.joining import StreamingMean, order_of, pack_arrays, unpack_arrays
+from nervure_federation.rounds.joining import StreamingMean, order_of, pack_arrays, unpack_arrays, with_momentum
 from nervure_federation.rounds.ledger import Run
 from nervure_federation.rounds.phases import FINAL, Event, Phase, advance
 from nervure_federation.rounds.records import (
@@ -234,7 +234,16 @@ class RunDriver:
         for contribution in done:
             weight = contribution.examples if self._spec.join == "examples" else 1
             mean.add(await self._weights(contribution), weight=weight)
-        return {**changes, "candidate_key": await self._context.objects.put(pack_arrays(mean.result()))}
+        candidate = await self._carried_on(mean.result(), record)
+        return {**changes, "candidate_key": await self._context.objects.put(pack_arrays(candidate))}
+
+    async def _carried_on(self, mean: Arrays, record: RoundRecord) -> Arrays:
+        last = self._run.rounds.get(record.round - 1)
+        # After a round that was not published there is no step to go on with: a candidate that overshot was refused.
+        if not self._spec.server_momentum or last is None or last.bundle_id != record.base.bundle_id:
+            return mean
+        base, before = await self._workshop.bundle(record.base), await self._workshop.bundle(last.base)
+        return with_momentum(mean, base.weights(), before.weights(), self._spec.server_momentum)
 
     async def _weights(self, contribution: Contribution) -> Arrays:
         return unpack_arrays(await self._context.objects.get(contribution.weights_key))

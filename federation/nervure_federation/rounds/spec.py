@@ -32,7 +32,7 @@ class JudgeSpec(_Strict):
     """
 
     heldout: str = "default"
-    """The name of the held-out sets in the object store: ``heldout/<name>/<region>/<site>.npz``."""
+    """The name of the held-out sets in the object store; see ``nervure_federation.heldout``."""
     min_f1: float = Field(default=0.0, ge=0, le=1)
     """A candidate below this is refused."""
     max_f1_drop: float = Field(default=0.02, ge=0, le=1)
@@ -41,6 +41,11 @@ class JudgeSpec(_Strict):
     """How much higher than the current model's the false positive rate of the worst site may be."""
     tolerated_worst_site_fpr: float = Field(default=0.1, ge=0, le=1)
     """Up to this rate an increase is not held against a candidate: a model that finds nothing has no false positives."""
+
+    @field_validator("heldout")
+    @classmethod
+    def _heldout_is_a_name(cls, value: str) -> str:
+        return _as_value_error(lambda: check_name("held-out sets", value))
 
 
 class RunSpec(_Strict):
@@ -78,6 +83,8 @@ class RunSpec(_Strict):
     """How long a hub waits for the rest once its quorum is there."""
     join: Literal["examples", "equal"] = "examples"
     """How the leader weighs the regions: by the examples behind them, or each the same."""
+    server_momentum: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the last round's step that the leader adds to this round's (FedAvgM, Hsu et al. 2019)."""
     max_examples: int = Field(default=10_000_000, ge=1)
     """The largest ``num-examples`` that is believed of one agent."""
     max_failed_rounds: int = Field(default=3, ge=0, le=10_000)

@@ -12,7 +12,6 @@ first: a bundle is named by its content, and the content holds no time.
 from __future__ import annotations
 
 import asyncio
-import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from nervure_core.bundle import TRAIN, Bundle, Lineage, Manifest, with_new_weights
 from nervure_core.errors import InputError
 from nervure_core.tensors import Arrays
+from nervure_federation.heldout import held_sites, load_heldout, require_heldout
 from nervure_federation.judge import Counts, Decision, Heldout, Policy, Verdict, accept, judge_weights
 from nervure_federation.rounds.records import ModelRef, Scores, SiteCounts
 from nervure_federation.rounds.spec import JudgeSpec, RunSpec
@@ -32,20 +32,11 @@ from nervure_hub.coordination import Leadership
 from nervure_hub.objects import ObjectStore
 from nervure_hub.registry import BundleRef, Registry, ReleaseRefused
 
-HELDOUT_PREFIX = "heldout"
-MAX_HELDOUT_BYTES = 512 << 20
-
 
 class NotTrainable(InputError):
     """A model can't take part in rounds."""
 
     code = "not-trainable"
-
-
-class NoHeldout(InputError):
-    """There is nothing to judge on."""
-
-    code = "no-heldout"
 
 
 class Workshop:
@@ -121,25 +112,12 @@ class Workshop:
 
         Raises:
             NoHeldout: There are none of that name.
-            InputError: One is no npz with ``x`` and ``y``, or they are too large together.
+            HeldoutUnusable: One is no npz with ``x`` and ``y``, or they are too large together.
         """
-        if name not in self._heldout:
-            self._heldout[name] = await self._load(name)
+        # Sets of a name don't change, but a push may have been cut short when they were read, and be completed since.
+        if name not in self._heldout or self._heldout[name].keys() != set(await held_sites(self._objects, name)):
+            self._heldout[name] = await load_heldout(self._objects, name)
         return self._heldout[name]
-
-    async def _load(self, name: str) -> Heldout:
-        prefix = f"{HELDOUT_PREFIX}/{name}/"
-        sets: dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
-        size = 0
-        for key in await self._objects.list_named(prefix):
-            data = await self._objects.get_named(key)
-            size += len(data)
-            if size > MAX_HELDOUT_BYTES:
-                raise InputError(f"held-out sets {name!r} are larger than {MAX_HELDOUT_BYTES} bytes together")
-            sets[key.removeprefix(prefix).removesuffix(".npz")] = read_heldout(data, key)
-        if not sets:
-            raise _no_heldout(name)
-        return sets
 
     async def publish(
         self, base: Bundle, arrays: Arrays, lineage: Lineage, *, release: int, leadership: Leadership
@@ -187,21 +165,14 @@ async def check_trainable(registry: Registry, objects: ObjectStore, spec: RunSpe
     manifest = await registry.manifest(ref.bundle_id)
     if TRAIN not in manifest.files or not manifest.trainable:
         raise _not_trainable(manifest)
-    if spec.judge is not None and not await objects.list_named(f"{HELDOUT_PREFIX}/{spec.judge.heldout}/"):
-        raise _no_heldout(spec.judge.heldout)
+    if spec.judge is not None:
+        await require_heldout(objects, spec.judge.heldout)
 
 
 def _not_trainable(manifest: Manifest) -> NotTrainable:
     return NotTrainable(
         f"model {manifest.name} release {manifest.release} has no {TRAIN} or no trainable tensors",
         hint="build the bundle with a training graph (nervure_federation.models.build_bundle)",
-    )
-
-
-def _no_heldout(name: str) -> NoHeldout:
-    return NoHeldout(
-        f"no held-out sets under {HELDOUT_PREFIX}/{name}/ in the object store",
-        hint="store some as heldout/NAME/REGION/SITE.npz, or run without a judge (`judge: null`, --no-judge)",
     )
 
 
@@ -216,23 +187,6 @@ def trainable_of(bundle: Bundle) -> Arrays:
         raise _not_trainable(manifest)
     weights = bundle.weights()
     return {name: weights[name] for name in manifest.trainable}
-
-
-def read_heldout(data: bytes, key: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Read one held-out set.
-
-    Raises:
-        InputError: It is no npz, or has no ``x`` [n, F] and ``y`` [n] of equal length.
-    """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            x, y = archive["x"], archive["y"]
-    except Exception as error:
-        # numpy and zipfile raise half a dozen families here; each means the same.
-        raise InputError(f"held-out set {key} is no npz with x and y: {error}") from error
-    if x.ndim < 1 or y.ndim != 1 or len(x) != len(y):
-        raise InputError(f"held-out set {key}: x has shape {x.shape} and y {y.shape}")
-    return x.astype(np.float32, copy=False), y.astype(np.int64, copy=False)
 
 
 def scores_of(verdict: Verdict) -> Scores:

@@ -46,6 +46,7 @@ def round_settings(scenario: Scenario) -> dict[str, Any]:
         "epochs": learning.epochs,
         "lr": learning.learning_rate,
         "batch_size": learning.batch_size,
+        "server_momentum": learning.server_momentum,
         "min_agents": max(1, int(smallest * learning.quorum)),
         "quorum": learning.quorum,
         "interval_s": learning.interval_s,

@@ -69,16 +69,17 @@ class Learning(Part):
     """Widths of the hidden layers of the multi-layer perceptron."""
     strategy: Strategy = "fedavg"
     rounds: int = Field(default=10, ge=1, le=1000)
-    epochs: int = Field(default=3, ge=1, le=100)
+    epochs: int = Field(default=5, ge=1, le=100)
     batch_size: int = Field(default=16, ge=1, le=65_536)
-    learning_rate: float = Field(default=0.4, gt=0, le=10)
+    learning_rate: float = Field(default=0.2, gt=0, le=10)
     """For adam take about a hundredth of it."""
     optimizer: Literal["adam", "sgd"] = "sgd"
-    threshold: float = Field(default=0.3, ge=0, le=1)
-    """Score from which a flow is a finding. Below one half, since an attack that few sites see stays a faint one in the
-    average of all."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """Score from which a flow is a finding."""
     proximal_mu: float = Field(default=0.0, ge=0, le=10)
     """FedProx's pull towards the global weights; 0 for the other strategies."""
+    server_momentum: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the last round's step that the leader adds to this round's."""
     quorum: float = Field(default=0.6, gt=0, le=1)
     """Share of a region's agents whose updates are enough to close its round."""
     interval_s: float = Field(default=5.0, ge=0, le=3600)

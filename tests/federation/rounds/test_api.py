@@ -76,7 +76,7 @@ async def test_a_recipe_is_changed_by_settings(client: httpx.AsyncClient) -> Non
         ({"model": MODEL, "rouns": 3}, 422, "rouns: unknown key"),
         ({"recipe": "nope"}, 422, "no recipe named 'nope'"),
         ({"model": "absent"}, 404, "'absent' is not in the registry"),
-        ({"model": MODEL, "judge": {"heldout": "none"}}, 400, "no held-out sets"),
+        ({"model": MODEL, "judge": {"heldout": "none"}}, 400, "no held-out sets named 'none'"),
         ([1], 400, ""),
     ],
 )

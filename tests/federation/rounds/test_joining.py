@@ -18,6 +18,7 @@ from nervure_federation.rounds.joining import (
     pack_arrays,
     still_expected,
     unpack_arrays,
+    with_momentum,
 )
 from nervure_federation.rounds.records import Contribution, Participant
 from nervure_federation.rounds.selection import choose
@@ -38,6 +39,20 @@ def test_the_streaming_mean_is_the_mean(parts: list[tuple[np.ndarray, int]]) -> 
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
     assert mean.weight == total
+
+
+@given(st.floats(0, 0.99), st.lists(FLOATS, min_size=3, max_size=3))
+def test_momentum_carries_on_the_last_step(momentum: float, values: list[float]) -> None:
+    mean, base, before = ({"w": np.array([value], np.float32)} for value in values)
+    found: Any = with_momentum(mean, base, before, momentum)["w"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [values[0] + momentum * (values[1] - values[2])], rtol=1e-5, atol=1e-3)
+
+
+def test_without_momentum_the_mean_stays_bit_for_bit() -> None:
+    mean = {"w": np.array([0.1, 1e-30, 3e8], np.float32)}
+    found = with_momentum(mean, {"w": np.ones(3, np.float32)}, {"w": np.zeros(3, np.float32)}, 0.0)
+    assert found["w"].tobytes() == mean["w"].tobytes()
 
 
 def test_sets_that_do_not_fit_together_are_refused() -> None:

@@ -66,7 +66,7 @@ def leader(hub: Hub, name: str, store: Coordination | Any | None = None) -> Lead
 async def last_candidate(world: World) -> tuple[Run, str]:
     """A run of two rounds without any fault."""
     async with living(world, *REGIONS):
-        run_id = await world.submit(small())
+        run_id = await world.submit(small(server_momentum=0.5))
         run = await world.until(run_id, lambda run: run.ended)
     return run, run.rounds[2].candidate_key
 
@@ -84,7 +84,8 @@ async def test_a_leader_that_dies_at_any_step_is_replaced(
         for region in REGIONS:
             world.up(group, region, lead=False)
         first = group.create_task(leader(world.hubs["europe"], "first", stopping).run())
-        run_id = await world.submit(small())
+        # With momentum, so that the step before belongs to what has to be found again.
+        run_id = await world.submit(small(server_momentum=0.5))
         async with asyncio.timeout(30):
             await stopping.stopped.wait()
         first.cancel()

@@ -15,10 +15,11 @@ from nervure_core.bundle import Lineage, with_new_weights, write_bundle
 from nervure_core.codec import decode_content, encode_content
 from nervure_core.messages import TaskOrder
 from nervure_core.tensors import TaskContent
+from nervure_federation.heldout import NoHeldout
 from nervure_federation.rounds.phases import Phase
 from nervure_federation.rounds.records import RunState
 from nervure_federation.rounds.submitting import RunMissing, all_runs, find
-from nervure_federation.rounds.workshop import NoHeldout, NotTrainable
+from nervure_federation.rounds.workshop import NotTrainable
 from nervure_hub.registry import ModelMissing
 
 REGIONS = ("americas", "asia", "europe")

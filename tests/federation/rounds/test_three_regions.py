@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.rounds_world import MODEL, World, living, small
 
+from nervure_core.tensors import Arrays
+from nervure_federation.rounds.joining import StreamingMean, order_of, unpack_arrays, with_momentum
 from nervure_federation.rounds.phases import Phase
-from nervure_federation.rounds.records import RunState
+from nervure_federation.rounds.records import ModelRef, RunState
 from nervure_federation.rounds.summary import run_details
 
 
@@ -46,3 +49,22 @@ async def test_a_run_makes_the_model_better_and_publishes_it(world: World, strat
     row = run_details(run)["rounds"][1]
     assert row["accepted"]
     assert row["f1"] == last.scores.f1
+
+
+async def test_the_leader_adds_a_share_of_the_last_step(world: World, tmp_path: Path) -> None:
+    async with living(world, "americas", "asia", "europe"):
+        run = await world.until(await world.submit(small(server_momentum=0.5)), lambda run: run.ended)
+
+    async def weights(model: ModelRef) -> Arrays:
+        return (await world.registry.fetch(model.bundle_id, tmp_path / str(model.release))).weights()
+
+    start, base = await weights(run.rounds[1].base), await weights(run.rounds[2].base)
+    mean = StreamingMean()
+    for contribution in order_of(run.contributions[2]):
+        mean.add(unpack_arrays(await world.objects.get(contribution.weights_key)), weight=contribution.examples)
+    candidate = unpack_arrays(await world.objects.get(run.rounds[2].candidate_key))
+    wanted = with_momentum(mean.result(), base, start, 0.5)
+    assert {name: array.tobytes() for name, array in candidate.items()} == {
+        name: array.tobytes() for name, array in wanted.items()
+    }
+    assert any(not np.array_equal(wanted[name], array) for name, array in mean.result().items())
