@@ -20,7 +20,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import struct
 import threading
 import zlib
@@ -29,15 +28,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from nervure_core.disk import Disk, OpenFile, SystemDisk
 from nervure_core.errors import InternalError, WorldError
-from nervure_core.files import sync_folder
 
 __all__ = ["LogFull", "LogRecord", "LogRecovery", "SegmentLog"]
 
 _HEAD = struct.Struct("<IIQIB")
 _CHECKED = struct.Struct("<QIB")
 MAX_RECORD_BYTES = 4 * 1024 * 1024
-_READ_BYTES = 256 * 1024
 _SUFFIX = ".seg"
 
 
@@ -97,23 +95,32 @@ class SegmentLog:
         folder: Made if missing; owned by this object alone.
         segment_bytes: Size at which a new segment begins.
         quota_bytes: Bytes at which ``append`` refuses; None for no bound.
+        disk: Where the folder is; the machine's own by default.
 
     Raises:
         WorldError: The folder can't be made or read.
     """
 
-    def __init__(self, folder: Path, *, segment_bytes: int = 8 << 20, quota_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = 8 << 20,
+        quota_bytes: int | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        self._disk: Disk = disk if disk is not None else SystemDisk()
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._quota_bytes = quota_bytes
         self._lock = threading.Lock()
         self._segments: list[_Segment] = []
-        self._file: int | None = None
+        self._file: OpenFile | None = None
         self._synced_seq = 0
         self._next_seq = 0
         self.recovery = LogRecovery()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._disk.make_folder(folder)
             self._recover()
         except OSError as error:
             raise WorldError(
@@ -200,15 +207,15 @@ class SegmentLog:
         """
         with self._lock:
             # A descriptor of our own: the appending thread may roll to a new segment meanwhile.
-            descriptor = os.dup(self._file) if self._file is not None else None
+            file = self._file.twin() if self._file is not None else None
             upto = self._next_seq
-        if descriptor is not None:
+        if file is not None:
             try:
-                os.fdatasync(descriptor)
+                file.sync()
             except OSError as error:
                 raise WorldError(f"{self._folder}: can't sync: {error.strerror}", hint="check the disk") from error
             finally:
-                os.close(descriptor)
+                file.close()
         self._synced_seq = max(self._synced_seq, upto)
         return self._synced_seq
 
@@ -221,7 +228,7 @@ class SegmentLog:
             segments = [(segment.path, segment.size_bytes) for segment in self._segments if segment.end_seq > from_seq]
         for path, size in segments:
             try:
-                with path.open("rb", buffering=_READ_BYTES) as file:
+                with self._disk.reader(path) as file:
                     yield from (record for record, _ in _records(file, size) if record.end_seq > from_seq)
             except FileNotFoundError:
                 continue
@@ -243,7 +250,7 @@ class SegmentLog:
                         break
                     self._close_file()
                 try:
-                    segment.path.unlink(missing_ok=True)
+                    self._disk.remove(segment.path)
                 except OSError as error:
                     raise WorldError(f"{segment.path}: can't remove: {error.strerror}") from error
                 freed += segment.size_bytes
@@ -261,7 +268,7 @@ class SegmentLog:
 
     def _close_file(self) -> None:
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _write(self, seq: int, frame: bytes) -> None:
@@ -275,9 +282,9 @@ class SegmentLog:
         try:
             while written < len(frame):
                 # A short write happens on a disk that fills up; the next call then raises ENOSPC.
-                written += os.pwrite(file, frame[written:], end + written)
+                written += file.write_at(frame[written:], end + written)
         except OSError:
-            os.ftruncate(file, end)
+            file.cut(end)
             raise
 
     def _open_segment(self, seq: int, *, fresh: bool) -> None:
@@ -286,28 +293,29 @@ class SegmentLog:
             if self._file is not None:
                 self.sync()
             path = self._folder / f"{seq:020d}{_SUFFIX}"
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            sync_folder(self._folder)
+            file = self._disk.open(path, create=True)
+            self._disk.sync_folder(self._folder)
             with self._lock:
                 self._close_file()
-                self._file = descriptor
+                self._file = file
                 self._segments.append(_Segment(path, seq, seq, 0))
         else:
             with self._lock:
-                self._file = os.open(self._segments[-1].path, os.O_RDWR | os.O_CLOEXEC)
+                self._file = self._disk.open(self._segments[-1].path, create=False)
 
     def _remember_next_seq(self) -> None:
         # An empty segment named by the next sequence keeps numbers from being used twice after everything was dropped.
         path = self._folder / f"{self._next_seq:020d}{_SUFFIX}"
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        sync_folder(self._folder)
+        self._disk.open(path, create=True).close()
+        self._disk.sync_folder(self._folder)
         self._segments.append(_Segment(path, self._next_seq, self._next_seq, 0))
 
     def _recover(self) -> None:
-        paths = sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX and path.stem.isdigit())
+        paths = [self._folder / name for name in sorted(self._disk.names(self._folder))]
+        paths = [path for path in paths if path.suffix == _SUFFIX and path.stem.isdigit()]
         for index, path in enumerate(paths):
-            size, first, end, good = path.stat().st_size, int(path.stem), int(path.stem), 0
-            with path.open("rb", buffering=_READ_BYTES) as file:
+            size, first, end, good = self._disk.size(path), int(path.stem), int(path.stem), 0
+            with self._disk.reader(path) as file:
                 for record, offset in _records(file, size):
                     if record.first_seq < end:
                         break
@@ -318,7 +326,11 @@ class SegmentLog:
                 else:
                     self.recovery.skipped_bytes += size - good
                     self.recovery.skipped_segments += 1
-                os.truncate(path, good)
+                damaged = self._disk.open(path, create=False)
+                try:
+                    damaged.cut(good)
+                finally:
+                    damaged.close()
             self._segments.append(_Segment(path, first, end, good))
         if self._segments:
             self._next_seq = max(segment.end_seq for segment in self._segments)

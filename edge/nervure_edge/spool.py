@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import Self
 
 from nervure_core.codec import decode_batch, encode_batch
+from nervure_core.disk import Disk, SystemDisk
 from nervure_core.errors import PeerError, WorldError
 from nervure_core.events import MAX_PAYLOAD_BYTES, Event, EventBatch, EventKind, pack_events
-from nervure_core.files import write_atomic
 from nervure_core.ids import STREAM_ID_BYTES, new_stream_id
 from nervure_core.messages import Lost
 from nervure_core.segment_log import LogFull, LogRecord, SegmentLog
@@ -81,6 +81,7 @@ class Spool:
         quota_bytes: Bytes on disk.
         segment_bytes: Room is freed in whole segments of this size.
         monotonic_s: Where the interval between two marks is measured.
+        disk: Where the folder is; the machine's own by default.
 
     Raises:
         WorldError: The folder cannot be made, read or written.
@@ -93,11 +94,13 @@ class Spool:
         quota_bytes: int,
         segment_bytes: int = 1 << 20,
         monotonic_s: Callable[[], float] = time.monotonic,
+        disk: Disk | None = None,
     ) -> None:
+        self._disk: Disk = disk if disk is not None else SystemDisk()
         self._folder = folder
         self._quota_bytes = quota_bytes
         self._monotonic_s = monotonic_s
-        self._log = SegmentLog(folder / "log", segment_bytes=segment_bytes, quota_bytes=quota_bytes)
+        self._log = SegmentLog(folder / "log", segment_bytes=segment_bytes, quota_bytes=quota_bytes, disk=self._disk)
         # One lock for those who append, one for the log itself: an acknowledgement never waits for a batch being coded.
         self._append_lock = threading.Lock()
         self._log_lock = threading.Lock()
@@ -315,7 +318,7 @@ class Spool:
     def _load_stream_id(self) -> bytes:
         path = self._folder / "stream"
         try:
-            text = path.read_text(encoding="ascii").strip()
+            text = self._disk.read(path).decode("ascii").strip()
             known = bytes.fromhex(text)
             if len(known) == STREAM_ID_BYTES:
                 return known
@@ -329,7 +332,7 @@ class Spool:
                     break
         stream_id = known if len(known) == STREAM_ID_BYTES else new_stream_id()
         try:
-            write_atomic(path, stream_id.hex().encode())
+            self._disk.replace(path, stream_id.hex().encode(), durable=True)
         except OSError as error:
             raise WorldError(
                 f"{path}: cannot be written: {error.strerror}", hint="check the path and the disk"
@@ -338,7 +341,7 @@ class Spool:
 
     def _load_mark(self) -> int:
         try:
-            return int(self._mark_path.read_text(encoding="ascii"))
+            return int(self._disk.read(self._mark_path))
         except (OSError, ValueError):
             return 0
 
@@ -346,7 +349,5 @@ class Spool:
         if self._marked_seq == self._acknowledged_seq:
             return
         self._marked_seq, self._marked_at_s = self._acknowledged_seq, self._monotonic_s()
-        beside = self._mark_path.with_suffix(".new")
         with contextlib.suppress(OSError):
-            beside.write_text(str(self._marked_seq), encoding="ascii")
-            beside.replace(self._mark_path)
+            self._disk.replace(self._mark_path, str(self._marked_seq).encode("ascii"), durable=False)

@@ -19,18 +19,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
+from nervure_core.disk import Disk, SystemDisk
 from nervure_core.errors import NervureError, WorldError
-from nervure_core.files import write_atomic
 from nervure_core.ids import new_id
 from nervure_core.segment_log import SegmentLog
 from nervure_hub.gateway.records import BadRecord, StoredBatch, decode_record
@@ -83,20 +81,29 @@ class Journal(Generic[T]):
         folder: Made if missing.
         segment_bytes: Size of a segment file.
         quota_bytes: Bytes at which writes fail; None for no bound.
+        disk: Where the folder is; the machine's own by default.
 
     Raises:
         WorldError: The folder can't be used, or another process uses it.
     """
 
-    def __init__(self, folder: Path, *, segment_bytes: int = 8 << 20, quota_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = 8 << 20,
+        quota_bytes: int | None = None,
+        disk: Disk | None = None,
+    ) -> None:
         self.folder = folder
-        self._lock_file = _lock(folder)
+        self._disk: Disk = disk if disk is not None else SystemDisk()
+        self._release = _lock(self._disk, folder)
         try:
-            self.journal_id = _identity(folder)
-            self._log = SegmentLog(folder, segment_bytes=segment_bytes, quota_bytes=quota_bytes)
-            self.marks = _marks_of(folder, self._log)
+            self.journal_id = _identity(self._disk, folder)
+            self._log = SegmentLog(folder, segment_bytes=segment_bytes, quota_bytes=quota_bytes, disk=self._disk)
+            self.marks = _marks_of(self._disk, folder, self._log)
         except BaseException:
-            os.close(self._lock_file)
+            self._release()
             raise
         if self._log.recovery.cut_bytes or self._log.recovery.skipped_bytes:
             _log.warning("journal %s was damaged: %s", folder, self._log.recovery)
@@ -106,6 +113,7 @@ class Journal(Generic[T]):
         self._poisoned = 0
         self._closing = False
         self._thread: threading.Thread | None = None
+        self._schedule: Callable[[Callable[[], None]], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_durable: Callable[[list[T]], None] = lambda _tokens: None
         self._on_failed: Callable[[list[T], NervureError], None] = lambda _tokens, _error: None
@@ -136,10 +144,21 @@ class Journal(Generic[T]):
         self,
         on_durable: Callable[[list[T]], None],
         on_failed: Callable[[list[T], NervureError], None],
+        *,
+        schedule: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """Begin to write; the callbacks run on the calling thread's event loop."""
+        """Begin to write; the callbacks run on the calling thread's event loop.
+
+        Args:
+            on_durable: Gets the tokens of what is on disk.
+            on_failed: Gets the tokens of what is not, and why.
+            schedule: Runs the writing whenever something was queued, in the place of a thread of our own.
+        """
         self._loop = asyncio.get_running_loop()
         self._on_durable, self._on_failed = on_durable, on_failed
+        self._schedule = schedule
+        if schedule is not None:
+            return
         self._thread = threading.Thread(target=self._run, name=f"journal-{self.folder.name}", daemon=True)
         self._thread.start()
 
@@ -147,7 +166,7 @@ class Journal(Generic[T]):
         """Queue one record; never blocks. Callers bound the queue by ``queued_bytes``."""
         with self._changed:
             self._queue.append(_Write(klass, payload, token, self._epoch))
-            self._changed.notify()
+            self._wake()
         self.queued_bytes += len(payload)
 
     def resume(self) -> None:
@@ -174,10 +193,10 @@ class Journal(Generic[T]):
 
         command = _Drop(seq, self.marks.snapshot(), lambda result: _call(loop, lambda: settle(result)))
         with self._changed:
-            if self._thread is None or self._closing:
+            if (self._thread is None and self._schedule is None) or self._closing:
                 return 0
             self._queue.append(command)
-            self._changed.notify()
+            self._wake()
         return await dropped
 
     def read(self, from_seq: int, max_bytes: int) -> JournalSlice:
@@ -205,24 +224,36 @@ class Journal(Generic[T]):
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
+        self._write_queued()
         try:
             self._log.close()
-            _save_marks(self.folder, self.marks.snapshot())
+            _save_marks(self._disk, self.folder, self.marks.snapshot())
         except (NervureError, OSError) as error:
             # The records themselves tell the marks on the next start.
             _log.warning("journal %s: closing: %s", self.folder, error)
         finally:
-            os.close(self._lock_file)
+            self._release()
+
+    def _wake(self) -> None:
+        if self._schedule is None:
+            self._changed.notify()
+        elif len(self._queue) == 1:
+            self._schedule(self._write_queued)
+
+    def _write_queued(self) -> None:
+        with self._changed:
+            items, self._queue = self._queue, []
+        if items:
+            self._commit(items)
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
                     self._changed.wait()
-                items, self._queue = self._queue, []
-                if not items:
+                if not self._queue:
                     return
-            self._commit(items)
+            self._write_queued()
 
     def _commit(self, items: list[_Write[T] | _Drop]) -> None:
         durable: list[T] = []
@@ -256,7 +287,7 @@ class Journal(Generic[T]):
 
     def _dropped(self, command: _Drop) -> int | NervureError:
         try:
-            _save_marks(self.folder, command.marks)
+            _save_marks(self._disk, self.folder, command.marks)
             return self._log.drop_before(command.seq)
         except OSError as error:
             return WorldError(f"{self.folder}: can't write the watermarks: {error.strerror}", hint="check the disk")
@@ -277,44 +308,41 @@ def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None
         loop.call_soon_threadsafe(callback)
 
 
-def _lock(folder: Path) -> int:
+def _lock(disk: Disk, folder: Path) -> Callable[[], None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        disk.make_folder(folder)
+        return disk.hold(folder / "journal.lock")
+    except BlockingIOError as error:
+        raise WorldError(
+            f"{folder}: another process uses this journal", hint="give each hub a --data folder of its own"
+        ) from error
     except OSError as error:
         raise WorldError(
             f"{folder}: can't open the journal: {error.strerror}", hint="check the path and its rights"
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise WorldError(
-            f"{folder}: another process uses this journal", hint="give each hub a --data folder of its own"
-        ) from error
-    return descriptor
 
 
-def _identity(folder: Path) -> str:
+def _identity(disk: Disk, folder: Path) -> str:
     file = folder / "journal.json"
     try:
-        if file.exists():
-            return str(json.loads(file.read_bytes())["id"])
-        journal_id = new_id("journal")
-        write_atomic(file, json.dumps({"id": journal_id, "format": 1}).encode())
+        try:
+            return str(json.loads(disk.read(file))["id"])
+        except FileNotFoundError:
+            journal_id = new_id("journal")
+            disk.replace(file, json.dumps({"id": journal_id, "format": 1}).encode(), durable=True)
     except (OSError, ValueError, KeyError) as error:
         raise WorldError(f"{file}: can't be used: {error}", hint="move the damaged journal folder away") from error
     return journal_id
 
 
-def _save_marks(folder: Path, snapshot: bytes) -> None:
-    write_atomic(folder / "watermarks.json", snapshot)
+def _save_marks(disk: Disk, folder: Path, snapshot: bytes) -> None:
+    disk.replace(folder / "watermarks.json", snapshot, durable=True)
 
 
-def _marks_of(folder: Path, log: SegmentLog) -> Watermarks:
+def _marks_of(disk: Disk, folder: Path, log: SegmentLog) -> Watermarks:
     file = folder / "watermarks.json"
     try:
-        marks = Watermarks.restore(file.read_bytes())
+        marks = Watermarks.restore(disk.read(file))
     except FileNotFoundError:
         marks = Watermarks()
     except (OSError, ValueError) as error:

@@ -33,8 +33,9 @@ class Roster:
         self._gateway, self._hub_id, self._region = gateway, hub_id, region
         self._clock = clock
         self._by_agent: dict[str, Connection] = {}
-        self._open: set[Connection] = set()
-        self._dirty: set[Connection] = set()
+        # Dictionaries, not sets: they are gone through in the order of arrival, every time alike.
+        self._open: dict[Connection, None] = {}
+        self._dirty: dict[Connection, None] = {}
         self._departed: list[AgentRecord] = []
         self._incarnation = ""
         self._whole = True
@@ -58,15 +59,14 @@ class Roster:
         """Add a connection; return the older one of the same agent, which has to end."""
         older = self._by_agent.get(connection.agent_id)
         self._by_agent[connection.agent_id] = connection
-        self._open.add(connection)
-        self._dirty.add(connection)
+        self._open[connection] = self._dirty[connection] = None
         self.empty.clear()
         return older
 
     def detach(self, connection: Connection) -> bool:
         """Remove a connection; return True when the agent is gone with it, False when it has a newer one."""
-        self._open.discard(connection)
-        self._dirty.discard(connection)
+        self._open.pop(connection, None)
+        self._dirty.pop(connection, None)
         if not self._open:
             self.empty.set()
         if self._by_agent.get(connection.agent_id) is not connection:
@@ -77,7 +77,7 @@ class Roster:
 
     def touch(self, connection: Connection) -> None:
         """Note that the directory should hear of a connection."""
-        self._dirty.add(connection)
+        self._dirty[connection] = None
 
     def silent_for(self, limit_s: float) -> list[Connection]:
         """Return the connections without a frame for so long."""
@@ -96,8 +96,8 @@ class Roster:
             return
         self._told, self._told_at_s = stats, now_s
         departed, self._departed = self._departed, []
-        dirty = set(self._open) if self._whole else self._dirty
-        self._dirty = set()
+        dirty = dict(self._open) if self._whole else self._dirty
+        self._dirty = {}
         whole, self._whole = self._whole, True
         records = (*departed, *(self._record(connection) for connection in dirty if connection in self._open))
         try:

@@ -18,21 +18,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import grpc.aio
-
 from nervure_core.clock import Clock, SystemClock
 from nervure_core.codec import MalformedFrame
+from nervure_core.disk import Disk
 from nervure_core.errors import NervureError, WorldError
 from nervure_core.events import EventBatch
 from nervure_core.ids import new_id
 from nervure_core.messages import Desired, Hello, Lost, Move, Refused, TaskOrder, Welcome
-from nervure_core.transport import TlsFiles, listen, server
+from nervure_core.transport import TlsFiles, server
 from nervure_hub.config import GatewayConfig
 from nervure_hub.context import EventCounts, GatewayStats, TaskReply
 from nervure_hub.gateway.connection import Connection, Silent, Superseded
@@ -40,7 +39,7 @@ from nervure_hub.gateway.journal import Journal, JournalSlice
 from nervure_hub.gateway.links import DirectorySink
 from nervure_hub.gateway.records import EVENTS, LOSS, StoredBatch, StoredLoss, encode_record
 from nervure_hub.gateway.roster import Roster
-from nervure_hub.gateway.service import AgentStream, Artifacts, add_services
+from nervure_hub.gateway.service import AgentStream, Artifacts, add_services, bind
 from nervure_hub.gateway.session import Admission, HubSession, greet
 from nervure_hub.gateway.spreading import spread
 from nervure_hub.gateway.tasks import TaskDesk, order_frames
@@ -101,12 +100,22 @@ class GatewayServer:
         artifacts: Where models are read.
         directory: Whom it reports to.
         clock: Stamps arrivals.
+        disk: Where the journal is; the machine's own by default.
+        schedule: As ``Journal.start`` says.
     """
 
     def __init__(
-        self, settings: GatewaySettings, artifacts: Artifacts, directory: DirectorySink, *, clock: Clock | None = None
+        self,
+        settings: GatewaySettings,
+        artifacts: Artifacts,
+        directory: DirectorySink,
+        *,
+        clock: Clock | None = None,
+        disk: Disk | None = None,
+        schedule: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self._settings = settings
+        self._disk, self._schedule = disk, schedule
         self._artifacts = artifacts
         self._directory = directory
         self._clock = clock if clock is not None else SystemClock()
@@ -147,14 +156,11 @@ class GatewayServer:
                 settings.journal_folder,
                 segment_bytes=settings.config.journal_segment_bytes,
                 quota_bytes=settings.config.journal_quota_bytes,
+                disk=self._disk,
             )
             stack.push_async_callback(asyncio.to_thread, self._journal.close)
-            self._journal.start(self._on_durable, self._on_failed)
-            grpc_server = server(share_port=True)
-            add_services(grpc_server, self, self._artifacts)
-            self.port = bind(grpc_server, f"{settings.host}:{settings.port}", settings.tls, clear=settings.clear)
-            await grpc_server.start()
-            stack.push_async_callback(grpc_server.stop, 0.0)
+            self._journal.start(self._on_durable, self._on_failed, schedule=self._schedule)
+            await self._listen(stack)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             reporter = tasks.create_task(self._report_for_ever())
             stack.callback(reporter.cancel)
@@ -165,6 +171,15 @@ class GatewayServer:
     async def __aexit__(self, *_: object) -> None:
         # The body's exception is not passed on: the task group would wrap it, and it is the caller's own.
         await self._stack.aclose()
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        """Serve on the port; a gateway whose agents come another way overrides this."""
+        settings = self._settings
+        grpc_server = server(share_port=True)
+        add_services(grpc_server, self, self._artifacts)
+        self.port = bind(grpc_server, f"{settings.host}:{settings.port}", settings.tls, clear=settings.clear)
+        await grpc_server.start()
+        stack.push_async_callback(grpc_server.stop, 0.0)
 
     async def serve_session(self, stream: AgentStream) -> None:
         """Serve one agent to the end of its stream (called by the service)."""
@@ -319,7 +334,7 @@ class GatewayServer:
         _log.error("journal of %s: %s; its agents must come again", self.name, error.message)
         for token in tokens:
             self._journal.marks.rollback(StreamKey(token.connection.agent_id, token.stream_id))
-        for connection in {token.connection for token in tokens}:
+        for connection in dict.fromkeys(token.connection for token in tokens):
             connection.close(WorldError("this gateway can't write to its journal", hint=error.message))
             newer = self._roster.get(connection.agent_id)
             if newer is not None:
@@ -379,18 +394,3 @@ class GatewayServer:
                 await self._roster.empty.wait()
         except TimeoutError:
             _log.warning("%s: %d sessions did not end", self.name, len(self._roster))
-
-
-def bind(grpc_server: grpc.aio.Server, address: str, tls: TlsFiles | None, *, clear: bool) -> int:
-    """Bind a server and return the port.
-
-    Raises:
-        WorldError: The port is taken or may not be used.
-    """
-    try:
-        return listen(grpc_server, address, tls, clear_beyond_loopback=clear)
-    except RuntimeError as error:
-        raise WorldError(
-            f"can't listen on {address}: the address is taken or not of this machine",
-            hint="choose another --port, or stop what listens there (ss -ltnp shows it)",
-        ) from error

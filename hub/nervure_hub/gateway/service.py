@@ -21,9 +21,10 @@ from google.protobuf.message import DecodeError
 
 from nervure.v1 import artifacts_pb2, session_pb2
 from nervure_core.codec import MalformedFrame, decode_agent, encode_hub
-from nervure_core.errors import InputError, NervureError, PeerError
+from nervure_core.errors import InputError, NervureError, PeerError, WorldError
 from nervure_core.messages import MAX_PART_BYTES, AgentMessage, HubMessage
 from nervure_core.status import status_of
+from nervure_core.transport import TlsFiles, listen
 
 _log = logging.getLogger(__name__)
 _READ_AHEAD_BYTES = 4 * MAX_PART_BYTES
@@ -74,16 +75,13 @@ class SessionHost(Protocol):
         ...
 
 
-class AgentStream:
-    """One agent's stream in domain words."""
-
-    def __init__(self, context: _Frames) -> None:
-        self._context = context
+class AgentStream(Protocol):
+    """One agent's stream in domain words: the seam to the network."""
 
     @property
     def peer(self) -> str:
         """The agent's address, for logs."""
-        return self._context.peer()
+        ...
 
     async def receive(self) -> AgentMessage | None:
         """Return the next message, None at the end.
@@ -92,6 +90,26 @@ class AgentStream:
             MalformedFrame: The bytes are no frame.
             StreamCut: Nobody is there any more.
         """
+        ...
+
+    async def send(self, message: HubMessage) -> None:
+        """Send one message.
+
+        Raises:
+            StreamCut: Nobody is there any more.
+        """
+        ...
+
+
+class _GrpcStream:
+    def __init__(self, context: _Frames) -> None:
+        self._context = context
+
+    @property
+    def peer(self) -> str:
+        return self._context.peer()
+
+    async def receive(self) -> AgentMessage | None:
         # At the end of the stream read() returns grpc.aio.EOF, which its stubs don't admit.
         try:
             data = cast("object", await self._context.read())
@@ -107,11 +125,6 @@ class AgentStream:
         return decode_agent(frame)
 
     async def send(self, message: HubMessage) -> None:
-        """Send one message.
-
-        Raises:
-            StreamCut: Nobody is there any more.
-        """
         try:
             await self._context.write(encode_hub(message))
         except _GONE as error:
@@ -123,7 +136,7 @@ class _Sessions:
         self._host = host
 
     async def connect(self, _request: object, context: _Frames) -> None:
-        stream = AgentStream(context)
+        stream = _GrpcStream(context)
         try:
             await self._host.serve_session(stream)
         except StreamCut as error:
@@ -195,3 +208,18 @@ def add_services(server: grpc.aio.Server, host: SessionHost, artifacts: Artifact
             ),
         )
     )
+
+
+def bind(grpc_server: grpc.aio.Server, address: str, tls: TlsFiles | None, *, clear: bool) -> int:
+    """Bind a server and return the port.
+
+    Raises:
+        WorldError: The port is taken or may not be used.
+    """
+    try:
+        return listen(grpc_server, address, tls, clear_beyond_loopback=clear)
+    except RuntimeError as error:
+        raise WorldError(
+            f"can't listen on {address}: the address is taken or not of this machine",
+            hint="choose another --port, or stop what listens there (ss -ltnp shows it)",
+        ) from error

@@ -37,7 +37,7 @@ from nervure_hub.gateway.records import BadRecord, StoredBatch, decode_record
 from nervure_hub.lake.query import QueryBounds, run_query
 from nervure_hub.lake.ranges import SeqRanges
 from nervure_hub.lake.rows import SCHEMA, rows_of
-from nervure_hub.lake.table import EventTable
+from nervure_hub.lake.table import EventTable, RowTable
 
 _log = logging.getLogger(__name__)
 _NOWHERE = 1 << 62
@@ -83,10 +83,13 @@ class Lake:
         folder: The Delta table's.
         config: Bounds.
         clock: Paces ``run``.
+        table: Where rows are kept; the Delta table in ``folder`` by default.
     """
 
-    def __init__(self, folder: Path, config: LakeConfig, *, clock: Clock | None = None) -> None:
-        self._table = EventTable(folder)
+    def __init__(
+        self, folder: Path, config: LakeConfig, *, clock: Clock | None = None, table: RowTable | None = None
+    ) -> None:
+        self._table: RowTable = table if table is not None else EventTable(folder)
         self._config = config
         self._clock = clock if clock is not None else SystemClock()
         self._inlets: dict[str, _Inlet] = {}

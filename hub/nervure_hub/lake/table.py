@@ -8,7 +8,7 @@ Data), and nothing of ours is needed for that.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
@@ -18,6 +18,22 @@ from nervure_core.errors import WorldError
 from nervure_hub.lake.rows import PARTITIONS, SCHEMA
 
 _WRITER = WriterProperties(compression="ZSTD", compression_level=3)
+
+
+class RowTable(Protocol):
+    """A table that is appended to exactly once: the seam to Delta Lake."""
+
+    def taken_up_to(self, journal_id: str) -> int:
+        """Return the journal sequence below which everything is in the table; 0 for an unknown journal."""
+        ...
+
+    def append(self, rows: list[Any], journal_id: str, up_to: int) -> None:
+        """Add tables of rows in one commit that says: this journal is taken up to here."""
+        ...
+
+    def dataset(self) -> Any:
+        """Return what DuckDB scans."""
+        ...
 
 
 class EventTable:
