@@ -1,4 +1,4 @@
-"""Routes about federated runs: entry point ``rounds`` of ``nervure.api``.
+"""Routes about federated runs and what they are judged on: entry point ``rounds`` of ``nervure.api``.
 
 A run is asked for with its settings (``RunSpec``), with the name of a shipped recipe, or with both, in which case the
 settings change the recipe. Any hub answers for all runs: they are in the coordination store.
@@ -12,18 +12,28 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, File, Query, UploadFile
 from pydantic import BaseModel, Field
 
+from nervure_core.errors import InputError
+from nervure_federation.heldout import (
+    MAX_HELDOUT_BYTES,
+    HeldoutConflict,
+    HeldoutName,
+    HeldoutSite,
+    list_heldout,
+    put_heldout,
+)
 from nervure_federation.recipes import merged, recipe_names
 from nervure_federation.rounds.spec import RunSpec
 from nervure_federation.rounds.submitting import RunMissing, all_runs, find, submit
 from nervure_federation.rounds.summary import run_details, run_row
-from nervure_hub.api import errors
+from nervure_hub.api import errors, limits
 from nervure_hub.context import HubContext
 
-# The API's one table of statuses; a leaf of another part is added where that part is loaded.
-errors.LEAVES[RunMissing] = HTTPStatus.NOT_FOUND
+# The API's tables of statuses and of how much a route takes; those of another part are added where that part is loaded.
+errors.LEAVES.update({RunMissing: HTTPStatus.NOT_FOUND, HeldoutConflict: HTTPStatus.CONFLICT})
+limits.UPLOADS["/v1/heldout"] = MAX_HELDOUT_BYTES + (1 << 20)  # and what frames the files
 
 EXAMPLES: list[Any] = [
     {"recipe": "demo", "model": "flows"},
@@ -39,6 +49,10 @@ Settings = Annotated[
 ]
 
 
+Sets = Annotated[list[UploadFile], File(description="The sets, each called REGION/SITE.npz, with arrays x and y")]
+SetsName = Annotated[str, Query(description="What runs call these sets", examples=["demo"])]
+
+
 class Started(BaseModel):
     """A run that was asked for."""
 
@@ -49,6 +63,19 @@ class Runs(BaseModel):
     """All runs, the newest first."""
 
     runs: list[dict[str, Any]]
+
+
+class HeldoutPushed(BaseModel):
+    """What is stored under a name of held-out sets."""
+
+    name: str
+    sites: list[HeldoutSite]
+
+
+class HeldoutNames(BaseModel):
+    """All held-out sets, by name."""
+
+    heldout: list[HeldoutName]
 
 
 def create(context: HubContext) -> APIRouter:
@@ -75,4 +102,27 @@ def create(context: HubContext) -> APIRouter:
         """List the shipped recipes."""
         return recipe_names()
 
+    @router.post("/v1/heldout", status_code=201)
+    async def push_heldout(name: SetsName, files: Sets) -> HeldoutPushed:
+        """Store held-out sets under a name, all or none; a name keeps its sets."""
+        return HeldoutPushed(name=name, sites=await put_heldout(context.objects, name, await _contents(files)))
+
+    @router.get("/v1/heldout")
+    async def heldout() -> HeldoutNames:
+        """List all held-out sets."""
+        return HeldoutNames(heldout=await list_heldout(context.objects))
+
     return router
+
+
+async def _contents(files: list[UploadFile]) -> dict[str, bytes]:
+    contents: dict[str, bytes] = {}
+    for file in files:
+        given = file.filename or ""
+        if not given.endswith(".npz"):
+            raise InputError(f"file {given[:200]!r} is not called REGION/SITE.npz")
+        name = given.removesuffix(".npz")
+        if name in contents:
+            raise InputError(f"held-out set {name[:200]!r} is given twice")
+        contents[name] = await file.read()
+    return contents

@@ -13,7 +13,7 @@ from nervure_edge.network.dataset import features_of
 from nervure_edge.network.flow import Flow
 from nervure_edge.network.records.flow_table import read_table, write_table
 from nervure_simulations.fleet.plan import AgentPlan, plan_fleet
-from nervure_simulations.fleet.traffic import assign_sites, packed, prepare_traffic, retimed
+from nervure_simulations.fleet.traffic import assign_sites, prepare_traffic, retimed
 from nervure_simulations.scenarios import Overrides, load_scenario
 from nervure_simulations.sites import Site
 from nervure_simulations.sites.starting import starting_sample
@@ -133,12 +133,3 @@ def test_the_starting_model_comes_from_the_first_region_that_has_both_classes() 
     assert name == "mixed"
     assert y.tolist() == [0, 0, 0, 0, 1, 0]
     assert sample.shape == (6, 3)
-
-
-def test_held_out_sets_are_packed_as_the_judge_reads_them() -> None:
-    from nervure_federation.rounds.workshop import read_heldout
-
-    x, y = np.ones((4, 3), np.float32), np.array([0, 1, 1, 0], np.int64)
-    read_x, read_y = read_heldout(packed((x, y)), "heldout/a/b/c.npz")
-    assert np.array_equal(read_x, x)
-    assert np.array_equal(read_y, y)

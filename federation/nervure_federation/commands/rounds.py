@@ -15,6 +15,7 @@ import click
 
 from nervure_core.command.output import emit, json_option
 from nervure_core.errors import ConfigurationError
+from nervure_federation.commands.heldout import heldout
 from nervure_hub.commands.client import Api, api_option
 
 POLL_S = 0.5
@@ -35,6 +36,9 @@ def rounds() -> None:
     """
 
 
+rounds.add_command(heldout)
+
+
 @rounds.command()
 @click.argument("recipe_file", metavar="[RECIPE.yaml]", required=False, type=click.Path(dir_okay=False))
 @click.option("--recipe", metavar="NAME", help="A shipped recipe; `nervure rounds recipes` lists them.")
@@ -51,7 +55,7 @@ def rounds() -> None:
 @click.option("--deadline", "deadline_s", type=float, metavar="SECONDS", help="Time agents have for one round.")
 @click.option("--min-agents", type=int, help="A hub with fewer eligible agents sits the round out.")
 @click.option("--min-regions", type=int, help="Regions that must contribute.")
-@click.option("--heldout", metavar="NAME", help="Held-out sets that candidates are judged on.")
+@click.option("--heldout", metavar="NAME", help="Held-out sets to judge candidates on.")
 @click.option("--no-judge", is_flag=True, help="Publish every candidate unjudged.")
 @click.option("--baseline-local", is_flag=True, help="Also train every agent alone, to compare with.")
 @click.option("--seed", type=int)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from nervure_core.bundle import Bundle
 from nervure_core.errors import WorldError
+from nervure_federation.heldout import pack_heldout, put_heldout
 from nervure_hub.objects import ObjectStore
 from nervure_simulations.display import Display
 from nervure_simulations.fleet.agents import HostedAgents, ProcessAgents, agent_config
@@ -31,7 +32,7 @@ from nervure_simulations.fleet.learning import HELDOUT, alone, make_starting_bun
 from nervure_simulations.fleet.outcome import Findings, Struck, build_report
 from nervure_simulations.fleet.plan import AgentPlan, plan_fleet
 from nervure_simulations.fleet.recorder import Recorder
-from nervure_simulations.fleet.traffic import Traffic, packed, prepare_traffic
+from nervure_simulations.fleet.traffic import Traffic, prepare_traffic
 from nervure_simulations.fleet.watching import Watcher, follow_rounds
 from nervure_simulations.report import Report
 from nervure_simulations.scenarios import Fault, Scenario
@@ -136,9 +137,15 @@ class _Run:
         traffic, bundle = preparing.result()
         self._found.sites = dict(traffic.sites)
         objects = ObjectStore.open((folder / "objects").resolve().as_uri())
-        for region, region_sites in traffic.heldout.items():
-            for site, examples in region_sites.items():
-                await objects.put_named(f"heldout/{HELDOUT}/{region}/{site}.npz", packed(examples))
+        await put_heldout(
+            objects,
+            HELDOUT,
+            {
+                f"{region}/{site}": pack_heldout(*examples)
+                for region, sites in traffic.heldout.items()
+                for site, examples in sites.items()
+            },
+        )
         flows = sum(traffic.flows.values())
         judged = sum(len(y) for held in traffic.heldout.values() for _, y in held.values())
         self._recorder.phase(

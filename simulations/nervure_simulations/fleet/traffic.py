@@ -13,12 +13,9 @@ Rules:
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from nervure_core.errors import InputError
 from nervure_edge.network.dataset import features_of
@@ -161,13 +158,6 @@ def prepare_traffic(
         start=start,
         start_region=start_region,
     )
-
-
-def packed(examples: Examples) -> bytes:
-    """Return examples as the npz that the judge reads: ``x`` [n, F] and ``y`` [n]."""
-    out = io.BytesIO()
-    np.savez_compressed(out, x=examples[0], y=examples[1])
-    return out.getvalue()
 
 
 def _by_site(stretches: Mapping[str, Stretch]) -> dict[Site, list[tuple[str, Stretch]]]:
