@@ -81,7 +81,7 @@ async def test_an_expected_death_is_no_failure_and_takes_the_whole_tree(tmp_path
         grandchild = psutil.Process(int(child.answer["child"]))
         child.expect_end()
         assert kill_now([child.pid, 2**22 + 1]) == 2
-        await child.ended.wait()
+        await child.wait()
         psutil.wait_procs([grandchild], timeout=10)
         assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
     assert child.returncode == -signal.SIGKILL
@@ -138,3 +138,17 @@ async def test_a_dead_child_is_noticed_though_its_own_child_holds_the_pipe(tmp_p
     with pytest.raises(ChildError, match="exit code 9"):
         async with asyncio.timeout(20):
             await run_until_it_fails(tmp_path, python("parent", code))
+
+
+async def test_the_others_are_stopped_when_one_fails(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Supervisor(tmp_path) as supervisor:
+            children.append(await supervisor.start(python("steady", READY + WAIT)))
+            await supervisor.start(python("frail", READY + "import sys; sys.exit(3)"))
+            await asyncio.Event().wait()
+
+    children: list[Child] = []
+    with pytest.raises(ChildError, match="frail"):
+        async with asyncio.timeout(20):
+            await run()
+    assert children[0].returncode == -signal.SIGTERM

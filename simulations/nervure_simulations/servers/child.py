@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import psutil
 
@@ -34,6 +34,8 @@ from nervure_core.errors import NervureError, WorldError
 
 LEASH = Path(__file__).with_name("leash.py")
 LINE_LIMIT_BYTES = 1 << 20  # a ready line or a log line longer than this is cut, not an error
+
+LAST_WORDS_S = 1.0  # how long a child's output is still read after its end
 
 Answer = Mapping[str, Any]
 
@@ -61,6 +63,35 @@ def json_ready(line: str) -> Answer | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """A pipe for a child's output.
+
+    Not asyncio's own: with that one ``Process.wait`` returns only when the pipe is closed too (until Python 3.13), and
+    whatever a child started may hold it open long after the child has died.
+    """
+
+    reader: asyncio.StreamReader
+    writer: BinaryIO
+    """For the child; closed here once it has it."""
+    transport: asyncio.ReadTransport
+
+    @classmethod
+    async def open(cls) -> Self:
+        """Make the pipe."""
+        read_end, write_end = os.pipe()
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
+        )
+        return cls(reader, os.fdopen(write_end, "wb", buffering=0), transport)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self.transport.close()
+
+
+@dataclass(frozen=True, slots=True)
 class ChildSpec:
     """What to run.
 
@@ -84,20 +115,20 @@ class ChildSpec:
 class Child:
     """One running process; made by ``Supervisor.start``."""
 
-    def __init__(self, spec: ChildSpec, log: Path, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, spec: ChildSpec, log: Path, process: asyncio.subprocess.Process, output: Output) -> None:
         self.spec = spec
         self.log = log
-        self.ended = asyncio.Event()
         self.answer: Answer = {}
         self.last_object: Answer = {}
         """The last JSON object it printed on a line of its own: the summary of those that end with one."""
         self._process = process
+        self._output = output
         self._ready: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._expected_to_end = False
 
     @property
     def pid(self) -> int:
-        """The process id; valid until ``ended``."""
+        """The process id; valid while it runs."""
         return self._process.pid
 
     @property
@@ -109,6 +140,11 @@ class Child:
         """From now on its end is no failure: somebody is about to stop or kill it."""
         self._expected_to_end = True
 
+    async def wait(self) -> int:
+        """Wait for its end and return the exit code."""
+        # Not for the end of ``watch``: that one is cancelled when another child fails.
+        return await self._process.wait()
+
     async def stop(self) -> None:
         """Stop it: SIGTERM, ``grace_s`` to drain, SIGKILL for the whole group; safe to call twice."""
         self.expect_end()
@@ -117,9 +153,9 @@ class Child:
                 self._process.terminate()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.spec.grace_s):
-                    await self.ended.wait()
+                    await self.wait()
         self.kill_group()
-        await self.ended.wait()
+        await self.wait()
 
     def kill_group(self) -> None:
         """SIGKILL whatever is left of its process group."""
@@ -132,18 +168,25 @@ class Child:
         Raises:
             ChildError: It ended although nobody told it to.
         """
-        stdout = self._process.stdout
-        assert stdout is not None
-        with self.log.open("ab", buffering=0) as log:
-            while line := await _next_line(stdout):
-                log.write(line)
-                self._look(line)
-        code = await self._process.wait()
-        self.ended.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                reading = group.create_task(self._read())
+                code = await self.wait()
+                # Its own children may hold the pipe open for longer than we care.
+                await asyncio.wait((reading,), timeout=LAST_WORDS_S)
+                reading.cancel()
+        finally:
+            self._output.close()
         if self._expected_to_end:
             self._ready.cancel()
             return
         raise ChildError(self.spec.name, f"ended by itself ({_exit_words(code)})", self.log)
+
+    async def _read(self) -> None:
+        with self.log.open("ab", buffering=0) as log:
+            while line := await _next_line(self._output.reader):
+                log.write(line)
+                self._look(line)
 
     def _look(self, line: bytes) -> None:
         if line.startswith(b"{"):
@@ -206,7 +249,8 @@ class Supervisor:
             ChildError: The command can't be started, or is not ready within ``within_s`` seconds.
         """
         log = self.logs / f"{spec.name}.log"
-        with log.open("ab") as stderr:
+        output = await Output.open()
+        with log.open("ab") as stderr, output.writer:
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
@@ -214,15 +258,15 @@ class Supervisor:
                     str(os.getpid()),
                     *spec.argv,
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
+                    stdout=output.writer,
                     stderr=asyncio.subprocess.STDOUT if spec.both_streams else stderr,
                     env={**os.environ, **spec.env},
-                    limit=LINE_LIMIT_BYTES,
                     start_new_session=True,
                 )
             except OSError as error:
+                output.close()
                 raise ChildError(spec.name, f"can't be started: {error}", log) from error
-        child = Child(spec, log, process)
+        child = Child(spec, log, process, output)
         self._children.append(child)
         self._group.create_task(child.watch(), name=f"watch {spec.name}")
         await child.wait_ready(within_s)
