@@ -80,6 +80,8 @@ class LakeConfig(_Section):
     query_timeout_s: float = Field(default=30.0, ge=0.1, le=3600.0)
     query_rows: int = Field(default=10_000, ge=1, le=1_000_000)
     """Rows returned at most; an answer that was cut says so."""
+    query_answer_mib: int = Field(default=32, ge=1, le=1024)
+    """Likewise by size: the API holds an answer in memory as a whole."""
     query_memory_mib: int = Field(default=512, ge=64)
     query_threads: int = Field(default=2, ge=1, le=256)
 

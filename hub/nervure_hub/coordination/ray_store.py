@@ -61,7 +61,7 @@ class RayStore:
             raise
         except (TimeoutError, ray.exceptions.RayError, ConnectionError) as error:
             raise StoreUnreachable(
-                f"coordination actor {self._name!r} does not answer: {error}",
+                f"coordination actor {self._name!r} does not answer: {str(error) or type(error).__name__}",
                 hint="is the hub that started it still running?",
             ) from error
 

@@ -138,7 +138,13 @@ class Lake:
         """
         config = self._config
         rows = min(max_rows, config.query_rows) if max_rows is not None else config.query_rows
-        bounds = QueryBounds(rows, config.query_timeout_s, config.query_memory_mib, config.query_threads)
+        bounds = QueryBounds(
+            rows=rows,
+            answer_mib=config.query_answer_mib,
+            timeout_s=config.query_timeout_s,
+            memory_mib=config.query_memory_mib,
+            threads=config.query_threads,
+        )
         stored, fresh = await self.snapshot()
         return await asyncio.to_thread(run_query, sql, stored, fresh, bounds)
 

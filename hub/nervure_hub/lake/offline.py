@@ -46,7 +46,13 @@ class OfflineLake:
         if len(tables) > 1:
             whole = _once(whole)
         config = self._config
-        bounds = QueryBounds(config.query_rows, config.query_timeout_s, config.query_memory_mib, config.query_threads)
+        bounds = QueryBounds(
+            rows=config.query_rows,
+            answer_mib=config.query_answer_mib,
+            timeout_s=config.query_timeout_s,
+            memory_mib=config.query_memory_mib,
+            threads=config.query_threads,
+        )
         return await asyncio.to_thread(run_query, sql, SCHEMA.empty_table(), whole, bounds)
 
     async def refresh(self) -> LakeStats:

@@ -189,6 +189,14 @@ async def test_answers_are_bounded(tmp_path: Path) -> None:
         await lake.query("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b")
 
 
+async def test_answers_are_bounded_by_size_too(tmp_path: Path) -> None:
+    lake = opened(tmp_path, query_answer_mib=1)
+    answer = await lake.query("SELECT repeat('x', 300000) FROM range(1000)")
+    assert (len(answer.rows), answer.truncated) == (3, True)
+    with pytest.raises(BadQuery, match="one row of the answer is larger than 1 MiB"):
+        await lake.query("SELECT [repeat('x', 300000)], {'a': repeat('x', 900000)} FROM range(10)")
+
+
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=30))
 def test_ranges_are_a_set(parts: list[tuple[int, int]]) -> None:
     ranges, model = SeqRanges(), set[int]()
