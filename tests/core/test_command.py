@@ -24,7 +24,7 @@ def nervure(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_lists_every_part_with_a_line_and_an_example() -> None:
     done = nervure("--help")
     assert done.returncode == 0
-    for name in ("agent", "devices", "events", "hub", "models", "range", "rounds", "simulate"):
+    for name in ("agent", "devices", "events", "hub", "models", "range", "rounds", "simulate", "sites"):
         assert f"\n  {name} " in done.stdout
     assert "Examples:" in done.stdout
 
@@ -45,7 +45,9 @@ assert not found, found
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["agent", "devices", "events", "hub", "models", "range", "rounds", "simulate"])
+@pytest.mark.parametrize(
+    "name", ["agent", "devices", "events", "hub", "models", "range", "rounds", "simulate", "sites"]
+)
 def test_every_command_has_help_with_an_example(name: str) -> None:
     done = nervure(name, "--help")
     assert done.returncode == 0, done.stderr

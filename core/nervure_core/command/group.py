@@ -23,6 +23,7 @@ _SUMMARIES = {
     "range": "Make labelled traffic in network namespaces.",
     "rounds": "Start and watch federated rounds.",
     "simulate": "Run whole fleets on this machine.",
+    "sites": "Use the shipped traffic by hand.",
 }
 """Help lines of our own parts, so that ``nervure --help`` imports none of them."""
 
