@@ -82,8 +82,8 @@ def trainer(bundle: Bundle, data: Rows) -> Answer:
             return encode_content(TaskContent(metrics={"metrics": metrics}))
         plan = Schedule(
             epochs=config["epochs"],
-            learning_rate=config["lr"],
-            batch_size=config["batch-size"],
+            learning_rate=config.get("lr", 0.05),  # the bundle's own
+            batch_size=config.get("batch-size", 32),
             mu=config.get("proximal-mu", 0.0),
             seed=config["seed"],
         )

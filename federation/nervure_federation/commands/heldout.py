@@ -44,7 +44,7 @@ def push(name: str, folder: Path, api: str, as_json: bool) -> None:
     """
     from nervure_federation.heldout import check_sets
 
-    check_name("held-out sets", name)
+    check_name("held-out set", name)
     sets = read_folder(folder)
     check_sets(sets)
     with Api(api) as client:

@@ -21,8 +21,6 @@ from nervure_hub.commands.client import Api, api_option
 POLL_S = 0.5
 """How often ``watch`` asks the hub."""
 
-ENDED = ("finished", "failed")
-
 
 @click.group()
 def rounds() -> None:
@@ -49,8 +47,8 @@ rounds.add_command(heldout)
 )
 @click.option("--rounds", "rounds_", type=int, help="How many rounds.")
 @click.option("--epochs", type=int, help="Passes over its examples that an agent makes a round.")
-@click.option("--lr", type=float, help="Learning rate of the agents.")
-@click.option("--batch-size", type=int, help="Rows a training step.")
+@click.option("--lr", type=float, help="Learning rate of the agents; the model's own when absent.")
+@click.option("--batch-size", type=int, help="Rows a training step; the model's own when absent.")
 @click.option("--quorum", type=float, help="Share of the selected agents whose replies are enough, 0 to 1.")
 @click.option("--deadline", "deadline_s", type=float, metavar="SECONDS", help="Time agents have for one round.")
 @click.option("--min-agents", type=int, help="A hub with fewer eligible agents sits the round out.")
@@ -210,7 +208,7 @@ def _path(run_id: str) -> str:
 
 
 def _watch(client: Api, run_id: str, *, as_json: bool) -> int:
-    from nervure_federation.commands.rounds_view import Lines, Screen, changes_of
+    from nervure_federation.commands.rounds_view import ENDED, Lines, Screen, changes_of
 
     view: Screen | Lines | None = None
     if not as_json:

@@ -15,6 +15,9 @@ from nervure_hub.commands.tables import printable, size, table
 
 COLUMNS = ("round", "phase", "F1", "accuracy", "FPR", "worst site FPR", "regions", "agents", "up/agent", "verdict")
 
+ENDED = ("finished", "failed")
+"""States after which a run doesn't change."""
+
 NUMBERS = ("round", "F1", "accuracy", "FPR", "worst site FPR", "regions", "agents", "up/agent")
 
 
@@ -51,13 +54,21 @@ class Lines:
 
 
 def changes_of(before: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what changed between two looks at a run, one mapping a change."""
+    """Yield what changed between two looks at a run, one mapping a change; that it ended comes last."""
+    states: list[dict[str, Any]] = []
     if run.get("state") != before.get("state"):
-        yield {"event": "run", "run_id": run["run_id"], "state": run["state"], "message": run.get("message", "")}
+        states.append(
+            {"event": "run", "run_id": run["run_id"], "state": run["state"], "message": run.get("message", "")}
+        )
+    ended = run.get("state") in ENDED
+    if not ended:
+        yield from states
     known = {row["round"]: row["phase"] for row in _rows(before)}
     for row in _rows(run):
         if known.get(row["round"]) != row["phase"]:
             yield {"event": "round", "run_id": run["run_id"], **row}
+    if ended:
+        yield from states
 
 
 def _rows(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -89,7 +89,7 @@ async def put_heldout(objects: ObjectStore, name: str, sets: Mapping[str, bytes]
         HeldoutConflict: The name has other sets.
         ObjectStoreFailed: The object store is away.
     """
-    check_name("held-out sets", name)
+    check_name("held-out set", name)
     sites = await asyncio.to_thread(check_sets, sets)
     # Those of an earlier push that was cut short are completed.
     there = await held_sites(objects, name)

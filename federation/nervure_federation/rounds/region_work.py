@@ -167,12 +167,16 @@ def local_deadline_s(spec: RunSpec) -> float:
 
 def trainer_config(spec: RunSpec, record: RoundRecord, epochs: int) -> Mapping[str, ConfigValue]:
     """Return what an agent's trainer is told; strategies add their own keys (``server-round``, ``proximal-mu``)."""
-    return {
+    config: dict[str, ConfigValue] = {
         "model": record.base.name,
         "release": record.base.release,
-        "lr": spec.lr,
         "epochs": epochs,
-        "batch-size": spec.batch_size,
         # Another shuffle each round, the same when the round is started again.
         "seed": spec.seed + record.round,
     }
+    # What is not said here, the agent's trainer takes from the model's manifest.
+    if spec.lr is not None:
+        config["lr"] = spec.lr
+    if spec.batch_size is not None:
+        config["batch-size"] = spec.batch_size
+    return config

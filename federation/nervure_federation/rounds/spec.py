@@ -45,7 +45,7 @@ class JudgeSpec(_Strict):
     @field_validator("heldout")
     @classmethod
     def _heldout_is_a_name(cls, value: str) -> str:
-        return _as_value_error(lambda: check_name("held-out sets", value))
+        return _as_value_error(lambda: check_name("held-out set", value))
 
 
 class RunSpec(_Strict):
@@ -59,8 +59,10 @@ class RunSpec(_Strict):
     rounds: int = Field(default=10, ge=1, le=10_000)
     epochs: int = Field(default=1, ge=1, le=1000)
     """Passes over its own examples that an agent makes in one round."""
-    lr: float = Field(default=0.01, gt=0, le=100)
-    batch_size: int = Field(default=64, ge=1, le=65_536)
+    lr: float | None = Field(default=None, gt=0, le=100)
+    """Learning rate of the agents; None takes the model's own, which its bundle names."""
+    batch_size: int | None = Field(default=None, ge=1, le=65_536)
+    """Rows a training step; None takes the model's own."""
     fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of a hub's eligible agents that a round selects."""
     min_agents: int = Field(default=1, ge=1, le=100_000)
