@@ -115,7 +115,7 @@ class Workshop:
             HeldoutUnusable: One is no npz with ``x`` and ``y``, or they are too large together.
         """
         # Sets of a name don't change, but a push may have been cut short when they were read, and be completed since.
-        if name not in self._heldout or self._heldout[name].keys() != set(await held_sites(self._objects, name)):
+        if name not in self._heldout or set(self._heldout[name]) != set(await held_sites(self._objects, name)):
             self._heldout[name] = await load_heldout(self._objects, name)
         return self._heldout[name]
 
