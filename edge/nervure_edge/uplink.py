@@ -3,7 +3,7 @@
 Rules:
 - The only file of the agent that touches gRPC and generated code; domain messages go in and come out.
 - A stream that a server cuts surfaces as ``AioRpcError`` or as ``asyncio.InvalidStateError``, one that we closed as
-  ``UsageError``: all of them leave here as ``LinkDownError``.
+  ``UsageError`` or even as ``CancelledError``: all of them leave here as ``LinkDownError``.
 - Artifacts come over the same channel as the session, so a hub that is reachable for one is for the other.
 
 >>> link = GrpcLink("localhost:7443")  # doctest: +SKIP
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import TypeAlias
 
@@ -29,6 +30,7 @@ from nervure_edge.config import SessionSettings
 from nervure_edge.models.fetch import NoSuchArtifactError
 from nervure_edge.session import Link, LinkDownError
 
+_LOOK_S = 2.0
 _Call: TypeAlias = grpc.aio.StreamStreamCall[session_pb2.AgentFrame, session_pb2.HubFrame]
 
 
@@ -69,7 +71,7 @@ class GrpcLink:
         state = self._channel.get_state(try_to_connect=True)
         while state is not grpc.ChannelConnectivity.READY:
             if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
-                raise LinkDownError(f"{self._hub} cannot be reached")
+                raise LinkDownError(await _why_not(self._hub))
             await self._channel.wait_for_state_change(state)
             state = self._channel.get_state(try_to_connect=True)
 
@@ -120,3 +122,29 @@ class GrpcLink:
             raise LinkDownError(f"{self._hub}: {error.code().name.lower()}: {error.details()}") from error
         except (asyncio.InvalidStateError, grpc.aio.UsageError, grpc.aio.InternalError) as error:
             raise LinkDownError(f"{self._hub}: the stream was cut") from error
+        except asyncio.CancelledError:
+            # grpc.aio says so too when the channel is closed under a call; nobody may have cancelled us. A task that
+            # took it for its own end would be gone for good, silently.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise LinkDownError(f"{self._hub}: the channel was closed") from None
+
+
+async def _why_not(hub: str) -> str:
+    """Return why ``hub`` can't be reached: gRPC tells a refused connection from a stranger's protocol to nobody."""
+    host, _, port = hub.rpartition(":")
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except TimeoutError:
+        return f"{hub} cannot be reached: no answer"
+    except OSError as error:
+        return f"{hub} cannot be reached: {_reason(error)}"
+    writer.close()
+    return f"{hub} answers, but not as a hub does: is it the port for agents, and is TLS on at both ends or at none?"
+
+
+def _reason(error: OSError) -> str:
+    # asyncio puts the address and the system's words into one text; the system's words are enough here.
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
