@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
-from nervure_simulations.display import Display, open_display, print_summary
+from nervure_simulations.display import open_display, print_summary
 from nervure_simulations.fleet.folder import prepare_folder
-from nervure_simulations.fleet.runner import run_fleet
 from nervure_simulations.report import Report, write_report
 from nervure_simulations.scenarios import Scenario
 from nervure_simulations.sites import Site
@@ -32,12 +34,16 @@ def simulate_scenario(scenario: Scenario, out: Path, sites: list[Site], *, as_js
         NervureError: What the run raises.
         SystemExit: The run was interrupted.
     """
+    # Before gRPC is loaded: its C core writes to the terminal when a hub goes away, which is the display's.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from nervure_simulations.fleet.runner import run_fleet
+
     prepare_folder(out)
     handler = _log_to(out / "logs" / "runner.log")
     display = open_display("json" if as_json else "live", sys.stdout)
     report: Report | None = None
     try:
-        report = asyncio.run(_interruptible(scenario, out, sites, display, command))
+        report = asyncio.run(_interruptible(run_fleet(scenario, out, sites, display=display, command=command)))
         _, page = write_report(report, out)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(CANCELLED)
@@ -50,12 +56,12 @@ def simulate_scenario(scenario: Scenario, out: Path, sites: list[Site], *, as_js
     return all(bar.met is not False for bar in report.bars)
 
 
-async def _interruptible(scenario: Scenario, out: Path, sites: list[Site], display: Display, command: str) -> Report:
+async def _interruptible(run: Coroutine[Any, Any, Report]) -> Report:
     """Let SIGTERM end the run in order, as Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await run_fleet(scenario, out, sites, display=display, command=command)
+    return await run
 
 
 def _log_to(file: Path) -> logging.Handler:
@@ -66,4 +72,5 @@ def _log_to(file: Path) -> logging.Handler:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each of thousands of questions to hubs
     return handler

@@ -32,6 +32,9 @@ from nervure_simulations.servers import Child, ChildSpec, Supervisor
 from nervure_simulations.servers.child import json_ready
 
 STOP_GRACE_S = 20.0
+SWITCH_S = 0.0005
+"""How long a thread of the runner may keep the interpreter: with thirty agents in one process the usual 5 ms would be
+most of what a decision's latency shows."""
 SPARE_THREADS = 8  # for training, syncs and loading models while every agent waits for traffic
 
 
@@ -88,6 +91,7 @@ class HostedAgents:
     def __init__(self, recorder: Recorder, count: int) -> None:
         self._recorder = recorder
         self._pool = ThreadPoolExecutor(max_workers=count + SPARE_THREADS, thread_name_prefix="agent")
+        self._switch_s = sys.getswitchinterval()
         self._group = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
         self._watching: list[asyncio.Task[None]] = []
@@ -96,6 +100,7 @@ class HostedAgents:
         """Decisions that an agent made while it had no session, after its first one."""
 
     async def __aenter__(self) -> Self:
+        sys.setswitchinterval(SWITCH_S)
         await self._group.__aenter__()
         return self
 
@@ -106,6 +111,7 @@ class HostedAgents:
             self._ask_to_stop()
             await self._group.__aexit__(kind, error, trace)
         finally:
+            sys.setswitchinterval(self._switch_s)
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def start(self, config: AgentConfig) -> None:

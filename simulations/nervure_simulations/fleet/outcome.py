@@ -250,12 +250,18 @@ def _inference(found: Findings, faults: Sequence[FaultPart]) -> InferencePart:
     whole = LatencyHistogram()
     for one in found.readings.values():
         whole.merge(one.latency)
+    own = LatencyHistogram()
+    for one in found.readings.values():
+        if one.rss_mib is not None:  # only a process has a memory of its own
+            own.merge(one.latency)
     bounds = [*LatencyHistogram.bucket_bounds_us()[1:], math.inf]
     return InferencePart(
         count=sum(one.decisions for one in found.readings.values()),
         p50_us=round(whole.quantile_us(0.5), 2) if whole.count else 0.0,
         p99_us=round(whole.quantile_us(0.99), 2) if whole.count else 0.0,
         during_outage=sum(found.offline_decisions.values()) if faults else None,
+        processes_p50_us=round(own.quantile_us(0.5), 2) if own.count else None,
+        processes_p99_us=round(own.quantile_us(0.99), 2) if own.count else None,
         histogram=tuple(
             (round(upper, 3), count)
             for upper, count in zip(bounds, whole.to_counts(), strict=False)

@@ -115,6 +115,7 @@ class _Run:
                 lead = apis[self._safe_region()]
                 await self._deploy(lead, bundle, watcher)
                 await self._learn(lead, hubs, watcher, processes)
+                recorder.phase(f"rounds are over, release {found.latest_release} is the last accepted; traffic goes on")
                 found.local_only = await asyncio.to_thread(
                     alone, self._scenario, bundle, traffic, [agent.agent_id for agent in self._agents]
                 )
@@ -245,7 +246,6 @@ class _Run:
         """Wait until traffic is over, everything is delivered, and everybody runs the latest model."""
         latest = self._found.latest_release
         within_s = self._scenario.traffic.replay_s + DRAIN_WITHIN_S
-        self._recorder.phase(f"rounds are over; release {latest} is the last accepted; traffic goes on")
         await self._wait(
             lambda: [name for name, one in watcher.readings().items() if not one.ended],
             within_s,

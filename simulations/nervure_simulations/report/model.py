@@ -56,6 +56,9 @@ class InferencePart(Part):
     p99_us: float
     during_outage: int | None = None
     """Decisions by the agents whose hub was dead, while they had no session."""
+    processes_p50_us: float | None = None
+    """Of those agents alone that have a process of their own, as every agent has on a device."""
+    processes_p99_us: float | None = None
     histogram: tuple[tuple[float, int], ...] = ()
     """(upper edge in microseconds, decisions), empty buckets left out."""
 

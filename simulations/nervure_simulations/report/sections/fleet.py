@@ -68,6 +68,13 @@ def _release_spans(agent: AgentHistory, end_s: float, colours: dict[int, str]) -
     ]
 
 
+def _alone(report: Report) -> str:
+    p50, p99 = report.inference.processes_p50_us, report.inference.processes_p99_us
+    if p50 is None or p99 is None:
+        return ""
+    return f" In agents with a process of their own: half within {micros(p50)}, 99 % within {micros(p99)}."
+
+
 def _latency(report: Report) -> Markup | None:
     edges = report.inference.histogram
     if not edges:
@@ -92,6 +99,7 @@ def _latency(report: Report) -> Markup | None:
     )
     return panel(
         "How long a decision takes",
-        f"{report.inference.count:,} decisions of all agents, on a machine that also runs everything else on this page.",
+        f"{report.inference.count:,} decisions of all agents, on a machine that also runs everything else on this page."
+        + _alone(report),
         histogram_chart(frame, buckets, colour="var(--r0)"),
     )
