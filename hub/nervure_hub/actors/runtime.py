@@ -68,7 +68,7 @@ def ray_runtime(config: HubConfig) -> Generator[None]:
             logging_level=logging.ERROR,
             **({} if config.ray_address else start),
         )
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+    except Exception as error:  # what Ray raises for a node that does not come up is a bare Exception
         raise WorldError(
             f"Ray at {where!r} can't be used: {str(error).strip().partition(chr(10))[0]}",
             hint="check --ray-address, or leave it out to start Ray on this machine, or use --in-process",

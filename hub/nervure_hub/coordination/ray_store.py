@@ -1,8 +1,8 @@
 """The same store inside a named Ray actor, so that all processes of one machine share it without an etcd.
 
 Rules
-    1. The actor is made by whoever comes first and lives as long as the driver that made it: it is the twin of an etcd
-       that has one small file, not a replacement.
+    1. The actor is made by whoever comes first and goes when that one closes its store or ends, whoever else still
+       uses it: it is the twin of an etcd that has one small file, not a replacement.
     2. Waiting is a long poll of a few seconds; the actor runs many at once.
     3. The only file of coordination that touches ``ray``.
 """
@@ -34,6 +34,16 @@ class StoreActor(StoreService):
 
     def __init__(self, file: Path | None) -> None:
         super().__init__(SystemClock(), SnapshotFile(file) if file else None)
+
+
+def store_actor(name: str, file: Path | None) -> Any:
+    """Return the handle of the named actor, found or made; blocks. Who made it keeps it alive by holding the handle."""
+    # get_if_exists makes "find or create" one step; many slots because every watch parks in a poll.
+    kind = ray.remote(StoreActor).options(
+        name=name, namespace=NAMESPACE, get_if_exists=True, num_cpus=0, max_concurrency=1000
+    )
+    actor: Any = kind.remote(file)
+    return actor
 
 
 class RayStore:
@@ -68,11 +78,7 @@ class RayStore:
     async def _connected(self) -> Any:
         async with self._connecting:
             if self._actor is None:
-                # get_if_exists makes "find or create" one step; many slots because every watch parks in a poll.
-                kind = ray.remote(StoreActor).options(
-                    name=self._name, namespace=NAMESPACE, get_if_exists=True, num_cpus=0, max_concurrency=1000
-                )
-                actor: Any = await asyncio.to_thread(kind.remote, self._file)
+                actor = await asyncio.to_thread(store_actor, self._name, self._file)
                 async with asyncio.timeout(START_S):
                     await actor.__ray_ready__.remote()
                 self._actor = actor
@@ -117,7 +123,7 @@ class RayStore:
         await self._call("revoke", lease_id)
 
     async def close(self) -> None:
-        """Forget the handle; the actor goes with its driver."""
+        """Forget the handle; if this store made the actor, the actor goes."""
         self._actor = None
 
 

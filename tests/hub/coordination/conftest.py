@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.etcd import EtcdServer, etcd_binary
+from tests.support.ray import RayServer
 
 
 @pytest.fixture(scope="session")
@@ -16,14 +17,17 @@ def etcd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer
         yield server
 
 
-@pytest.fixture(scope="session")
-def ray_runtime() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def ray_store(ray_server: RayServer) -> Iterator[str]:
+    """The name of a store in Ray that is held from outside, as the hub that made it holds it for those who share it."""
     import ray
 
-    ray.init(
-        num_cpus=1, include_dashboard=False, log_to_driver=False, namespace="tests", object_store_memory=80_000_000
-    )
+    from nervure_hub.coordination.ray_store import store_actor
+
+    ray.init(address=ray_server.address, namespace="tests", log_to_driver=False)
     try:
-        yield
+        holder = store_actor("store", None)
+        yield "store"
+        del holder
     finally:
         ray.shutdown()

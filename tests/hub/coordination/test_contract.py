@@ -60,10 +60,10 @@ async def open_store(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     else:
         from nervure_hub.coordination.ray_store import RayCoordination
 
-        request.getfixturevalue("ray_runtime")
+        name = request.getfixturevalue("ray_store")
 
         def make() -> Coordination:
-            return RayCoordination("store", SystemClock())
+            return RayCoordination(name, SystemClock())
 
     def open_one() -> Coordination:
         opened.append(make())

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from tests.support.ray import RayServer
 from tests.support.wire_agent import WireAgent, until
 
 from nervure_core.messages import TaskKind, TaskOrder, TaskResult
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.asyncio(loop_scope="module"), pytest.
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RayHub]:
+async def hub(tmp_path_factory: pytest.TempPathFactory, ray_server: RayServer) -> AsyncIterator[RayHub]:
     folder: Path = tmp_path_factory.mktemp("hub")
     config = load_config(
         {
@@ -29,6 +30,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RayHub]
             "port": 0,
             "api_port": 0,
             "data": folder,
+            "ray_address": ray_server.address,
             "gateway": {"report_interval_s": 0.1, "drain_s": 0.5},
             "lake": {"compact_interval_s": 3600.0},
         }
