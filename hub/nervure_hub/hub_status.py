@@ -41,7 +41,7 @@ def render_status(status: dict[str, Any]) -> str:
         f"  agents here  {stats['sessions']}",
         f"  events       {events['stored']} stored, {events['duplicates_dropped']} repeats dropped",
         f"  lost         {events['lost_reported']} events that agents had to drop",
-        f"  memory       {stats['rss_mib']:.0f} MiB in {len(stats['pids'])} processes",
+        f"  memory       {stats['rss_mib']:.0f} MiB in {len(stats['pids'])} process{'' if len(stats['pids']) == 1 else 'es'}",
     ]
     lines += [
         f"  {item['name']:<12} {item['sessions']} sessions, {item['events']['received']} events, "

@@ -99,7 +99,7 @@ def _pushed(data: Mapping[str, Any]) -> str:
     regions = len({site["region"] for site in sites})
     return (
         f"stored held-out sets {data['name']}: {rows:,} rows ({positives:,} of them attacks) "
-        f"of {len(sites)} sites in {regions} regions\n"
+        f"of {len(sites)} site{'' if len(sites) == 1 else 's'} in {regions} region{'' if regions == 1 else 's'}\n"
         f"nervure rounds start --model NAME --heldout {data['name']} judges on them"
     )
 

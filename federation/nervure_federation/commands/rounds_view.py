@@ -152,7 +152,8 @@ def _rate(value: float | None) -> str:
 def _line(change: Mapping[str, Any]) -> str:
     if change["event"] == "run":
         return f"{change['run_id']} {change['state']} {printable(change['message'])}".rstrip()
-    scores = f" F1 {change['f1']:.3f}" if change.get("f1") is not None else ""
-    return (
-        f"{change['run_id']} round {change['round']} {change['phase']}{scores} {printable(change['reason'])}".rstrip()
-    )
+    # The judge's words begin with the F1; without a judge there is none, and where a round fails the words are others.
+    said = printable(change["reason"])
+    if change.get("f1") is not None and not said.startswith("F1 "):
+        said = f"F1 {change['f1']:.3f} {said}"
+    return f"{change['run_id']} round {change['round']} {change['phase']} {said}".rstrip()

@@ -196,7 +196,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _counted(devices: list[str]) -> str:
-    return ", ".join(name if count == 1 else f"{count} {name}s" for name, count in Counter(devices).items())
+    return ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in Counter(devices).items())
 
 
 def _written(rows: list[dict[str, Any]]) -> str:
