@@ -25,7 +25,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nervure_core.clock import Clock, SystemClock
-from nervure_core.errors import NervureError, PeerError, WorldError
+from nervure_core.errors import InputError, NervureError, PeerError, WorldError
 from nervure_core.events import Event
 from nervure_core.messages import AgentStatus, Desired, Hello, Running, TaskOrder
 from nervure_edge.changes import Changes
@@ -317,8 +317,9 @@ class Agent:
                 another protocol version.
 
         Raises:
-            InputError: The source turned out to be unusable.
-            WorldError: The source is lost.
+            InputError: The source turned out to be unusable, or with ``once``: ended before it should have.
+            WorldError: The source is lost; with ``once`` also: events could not be delivered, or there is neither a
+                model nor a hub to get one from.
             PeerError: With ``once``: the hub speaks another protocol version.
         """
         async with asyncio.TaskGroup() as group:
@@ -328,7 +329,7 @@ class Agent:
             uplink = group.create_task(self._uplink.run()) if self._uplink is not None else None
             if self._duties is not None:
                 helpers += [group.create_task(self._duties.deploy()), group.create_task(self._duties.work())]
-            deciding = group.create_task(self._decide_loop())
+            deciding = group.create_task(self._decide_loop(once=once))
             await self._changes.wait_for(lambda: self._is_over(once=once))
             self._stop_wanted = True
             self._changes.notify()
@@ -349,6 +350,12 @@ class Agent:
                 helper.cancel()
         if self._failure is not None:
             raise self._failure
+        problem = self._engine.source_problem
+        if problem and once:
+            raise InputError(
+                f"{problem}; what came before was decided",
+                hint="copy or record the file again",
+            )
 
     async def _deliver(self) -> None:
         """Wait until everything is durable at a hub; what is not in time stays in the spool, and is said."""
@@ -356,7 +363,8 @@ class Agent:
         limit_s = max(session.drain_timeout_s, session.connect_timeout_s)
         if not await self._changes.wait_within(lambda: self.delivered, limit_s, self._clock):
             self._failure = WorldError(
-                f"{self._spool.counts().pending} events could not be delivered to {', '.join(self.config.hubs)}",
+                f"{self._spool.counts().pending} events could not be delivered"
+                + (self._why_no_hub() or f" to {', '.join(self.config.hubs)}"),
                 hint="they stay in the spool and leave with the next run in the same data folder",
             )
 
@@ -369,9 +377,25 @@ class Agent:
                 f"the hub refuses this agent: {refusal.message}", hint="install the same version of nervure on both"
             )
             return True
+        if once and self._starved():
+            self._failure = WorldError(
+                "there is no model, and no hub to get one from" + self._why_no_hub(),
+                hint="start the hub first, or give --model DIR",
+            )
+            return True
         return once and self.source_ended
 
-    async def _decide_loop(self) -> None:
+    def _starved(self) -> bool:
+        """Whether neither a model is here nor a hub was, for twice the time that a hub may take to answer."""
+        uplink = self._uplink
+        if uplink is None or uplink.sessions or not uplink.problem or self._engine.model is not None:
+            return False
+        return self.uptime_s > 2 * self.config.session.connect_timeout_s
+
+    def _why_no_hub(self) -> str:
+        return f": {self._uplink.problem}" if self._uplink is not None and self._uplink.problem else ""
+
+    async def _decide_loop(self, *, once: bool) -> None:
         while not self._stop_wanted:
             try:
                 progress = await self._in_thread(self._engine.step)
@@ -383,6 +407,9 @@ class Agent:
                 self._progress = progress
                 self._changes.notify()
             if progress is Progress.ENDED:
+                if self._engine.source_problem:
+                    # A run that ends with its source fails with it; any other would not say it at all.
+                    logger.log(logging.INFO if once else logging.WARNING, "%s", self._engine.source_problem)
                 return
             if progress is Progress.NO_MODEL:
                 await self._changes.wait_for(lambda: self._stop_wanted or self._engine.model is not None)

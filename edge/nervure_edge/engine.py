@@ -120,6 +120,11 @@ class Engine:
         """Return the inputs that rows made now have to fit: those of the step that runs."""
         return self._model.inputs if self._model is not None else ()
 
+    @property
+    def source_problem(self) -> str:
+        """Why the source ended before it should have; empty where all is well."""
+        return str(getattr(self._pipeline, "problem", ""))
+
     def stats(self) -> dict[str, int]:
         """Return the pipeline's counters."""
         return self._pipeline.stats() if self._pipeline is not None else {}

@@ -142,7 +142,9 @@ async def _why_not(hub: str) -> str:
     except OSError as error:
         return f"{hub} cannot be reached: {_reason(error)}"
     writer.close()
-    return f"{hub} answers, but not as a hub does: is it the port for agents, and is TLS on at both ends or at none?"
+    return (
+        f"{hub} answers, but not as a hub does (check that it is the port for agents, and TLS at both ends or at none)"
+    )
 
 
 def _reason(error: OSError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from nervure_core.errors import ConfigurationError, InputError, PeerError, World
 from nervure_core.messages import DeploymentState, Move, Refused, TaskKind, TaskOrder
 from nervure_core.tensors import TaskContent
 from nervure_edge.agent import Agent
-from nervure_edge.config import AgentConfig
+from nervure_edge.config import AgentConfig, WorkloadSettings
 from nervure_edge.session import State
 
 
@@ -45,6 +46,20 @@ async def test_offline_agent_decides_spools_and_ends(make_config: ConfigMaker, b
     assert 400 < found["findings"] < 600
     assert found["events"] == {"produced": 1000, "acknowledged": 0, "lost": 0, "pending": 1000}
     assert found["examples"] == 1000
+
+
+async def test_a_source_that_ends_early_fails_the_run_after_all_of_it_was_decided(
+    make_config: ConfigMaker, make_bundle: BundleMaker, tmp_path: Path
+) -> None:
+    torn = tmp_path / "torn.pcap"
+    torn.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + b"cut")
+    config = make_config(model={"bundle": make_bundle().folder})
+    config = config.model_copy(update={"workload": WorkloadSettings(name="network", options={"pcap": str(torn)})})
+    async with Agent(config) as agent:
+        with pytest.raises(InputError, match=r"torn\.pcap ends early: .*; what came before was decided"):
+            await agent.run(once=True)
+        assert agent.source_ended
+        assert agent.summary()["source"]["truncated"] == 1
 
 
 async def test_events_reach_the_hub_once_and_in_order(make_config: ConfigMaker, bundle: Bundle) -> None:
@@ -133,6 +148,23 @@ async def test_refused_agent_keeps_deciding_and_comes_in_later(make_config: Conf
         assert len(hub.events("agent-1")) == 1000
 
 
+async def test_what_is_no_hub_is_told_from_what_is_away_and_said_once(
+    make_config: ConfigMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        session = {"connect_timeout_s": 0.5, "backoff_base_s": 0.01, "backoff_cap_s": 0.02}
+        async with Agent(make_config(address, session=session)) as agent:
+            with pytest.raises(WorldError, match=r"no model, and no hub.* answers, but not as a hub does"):
+                await agent.run(once=True)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len([text for text in warnings if "not as a hub does" in text]) == 1
+
+
 async def test_no_hub_in_time_is_an_error_and_the_spool_keeps_the_events(
     make_config: ConfigMaker, bundle: Bundle
 ) -> None:
@@ -140,7 +172,7 @@ async def test_no_hub_in_time_is_an_error_and_the_spool_keeps_the_events(
         await hub.kill()
         session = {"drain_timeout_s": 0.1, "connect_timeout_s": 0.2, "backoff_base_s": 0.01, "backoff_cap_s": 0.02}
         async with Agent(make_config(hub.address, model={"bundle": bundle.folder}, session=session)) as agent:
-            with pytest.raises(WorldError, match="1000 events could not be delivered"):
+            with pytest.raises(WorldError, match=r"1000 events could not be delivered: .* Connection refused"):
                 await agent.run(once=True)
             assert agent.spool.counts().pending == 1000
 

@@ -103,7 +103,7 @@ async def test_failures_have_their_exit_status_one_message_and_no_traceback(
             "two sources": (["--input", "x", "--pcap", "y", *model], 2, "contradict"),
             "bad hub": (["--input", str(rows), "--hub", "nowhere"], 2, "host:port"),
             "no bundle": (["--input", str(rows), "--model", str(broken)], 3, "no bundle here"),
-            "no file": (["--input", "/nowhere.csv", *model], 5, "/nowhere.csv"),
+            "no file": (["--input", "/nowhere.csv", *model], 3, "/nowhere.csv"),
             "no such column": (["--input", str(rows), *model, "--option", "label=species"], 3, "species"),
             "no workload": (["--workload", "smell", *model], 2, "'smell'"),
             "other version": (["--input", str(rows), *model, "--hub", other.address, "--once"], 4, "protocol 2"),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nervure_core.errors import ConfigurationError, InputError, WorldError
+from nervure_core.errors import ConfigurationError, InputError
 from nervure_edge.workloads import ModelInput, Observation, Pipeline, available_workloads
 from nervure_edge.workloads.table.binding import bind
 from nervure_edge.workloads.table.columns import BindingOptions, MalformedRow
@@ -182,8 +182,14 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 
 
 def test_a_source_that_is_not_there_or_torn(tmp_path: Path) -> None:
-    with pytest.raises(WorldError, match="nowhere"):
+    with pytest.raises(InputError, match="nowhere"):
         table({"input": str(tmp_path / "nowhere.csv")}, lambda: VECTOR).open()
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(InputError, match="it is empty"):
+        read(tmp_path / "empty.csv")
+    (tmp_path / "binary.csv").write_bytes(b"\x7fELF\x02\x01\x00,\x01\n1,2\n")
+    with pytest.raises(InputError, match="it is binary"):
+        read(tmp_path / "binary.csv")
     torn = tmp_path / "torn.csv.gz"
     torn.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 1000)[:-20])
     with pytest.raises(InputError, match="torn"):
@@ -210,7 +216,7 @@ def test_any_bytes_are_rows_or_counted(tmp_path_factory: pytest.TempPathFactory,
 @given(st.lists(st.text(alphabet='ab",\n', max_size=8), min_size=1, max_size=8))
 def test_lines_do_not_depend_on_where_reads_end(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     path = tmp_path_factory.mktemp("lines") / "x.csv"
-    path.write_text("\n".join(texts))
+    path.write_text("a" + "\n".join(texts))  # an empty file is refused
     whole = LineSource(str(path), quoted=True)
     one_by_one = LineSource(str(path), quoted=True)
     all_at_once = whole.read(1000) or []

@@ -63,11 +63,13 @@ def check_fit(model: LoadedModel, workload: str, features: str) -> None:
     manifest = model.manifest
     if manifest.workload and manifest.workload != workload:
         raise ModelMismatchError(
-            f"model {manifest.name} is for workload {manifest.workload!r}, this agent runs {workload!r}"
+            f"model {manifest.name} is for workload {manifest.workload!r}, this agent runs {workload!r}",
+            hint="give a model made for it, or another source (see `nervure agent run --help`)",
         )
     if manifest.features and features and manifest.features != features:
         raise ModelMismatchError(
-            f"model {manifest.name} wants features {manifest.features!r}, this agent makes {features!r}"
+            f"model {manifest.name} wants features {manifest.features!r}, this agent makes {features!r}",
+            hint="make the model anew on these features",
         )
 
 

@@ -1,12 +1,11 @@
 """Where the workload's flows come from: a capture, a file of records, an interface, all pulled in the same way.
 
 Rules: `FlowSource.read` returns soon (one block of packets, one bounded wait), ``[]`` where nothing came and None when the source has
-ended; a source that ends early says so once in the log and in its ``truncated`` count.
+ended; a source that ended early says why in ``problem`` and counts it as ``truncated``.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -19,13 +18,16 @@ from nervure_edge.network.live import LiveCapture
 from nervure_edge.network.meter import FlowMeter, MeterSettings
 from nervure_edge.network.records import open_records
 
-logger = logging.getLogger(__name__)
-
 _LIVE_PACKETS: Final = 4096
 
 
 class FlowSource(Protocol):
     """What gives flows in the order in which they end."""
+
+    @property
+    def problem(self) -> str:
+        """Why the source ended before it should have; empty where all is well."""
+        ...
 
     def read(self, limit: int, timeout_s: float) -> list[Flow] | None:
         """Return flows that ended, None when there will be none any more.
@@ -58,6 +60,10 @@ class CaptureSource:
         self._meter = FlowMeter(settings)
         self._over = False
 
+    @property
+    def problem(self) -> str:
+        return _early(self._capture.path, self._capture.problem)
+
     def read(self, limit: int, timeout_s: float) -> list[Flow] | None:
         if self._over:
             return None
@@ -67,8 +73,6 @@ class CaptureSource:
         else:
             self._over = True
             self._meter.flush()
-            if self._capture.problem:
-                logger.warning("%s ends early: %s", self._capture.path, self._capture.problem)
         return self._meter.ended()
 
     def stats(self) -> dict[str, int]:
@@ -96,16 +100,13 @@ class RecordSource:
     def __init__(self, path: Path, site: str = "") -> None:
         self._records = open_records(path)
         self._flows = (flow for flow in self._records if not site or flow.site == site)
-        self._warned = False
+
+    @property
+    def problem(self) -> str:
+        return _early(self._records.path, self._records.problem)
 
     def read(self, limit: int, timeout_s: float) -> list[Flow] | None:
-        flows = list(islice(self._flows, limit))
-        if flows:
-            return flows
-        if self._records.problem and not self._warned:
-            self._warned = True
-            logger.warning("%s ends early: %s", self._records.path, self._records.problem)
-        return None
+        return list(islice(self._flows, limit)) or None
 
     def stats(self) -> dict[str, int]:
         records = self._records
@@ -131,6 +132,10 @@ class LiveSource:
         self._capture = LiveCapture(interface)
         self._meter = FlowMeter(settings)
 
+    @property
+    def problem(self) -> str:
+        return ""
+
     def read(self, limit: int, timeout_s: float) -> list[Flow] | None:
         block = self._capture.poll(_LIVE_PACKETS, timeout_s)
         if block is not None:
@@ -144,3 +149,7 @@ class LiveSource:
 
     def close(self) -> None:
         self._capture.close()
+
+
+def _early(path: Path, problem: str) -> str:
+    return f"{path} ends early: {problem}" if problem else ""

@@ -166,6 +166,11 @@ class NetworkPipeline:
             observations.append(self._observe(self._waiting.popleft()))
         return observations
 
+    @property
+    def problem(self) -> str:
+        """Why the source ended before it should have; empty where all is well."""
+        return self._source.problem
+
     def stats(self) -> dict[str, int]:
         return self._source.stats()
 

@@ -97,5 +97,6 @@ class Connection:
         self.wake = asyncio.Event()
         self.heartbeat_due = False
         self.leaving = False
+        self.problem = ""
         self.heard_s = 0.0
         self.tasks: list[asyncio.Task[None]] = []

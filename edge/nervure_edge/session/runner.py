@@ -4,6 +4,7 @@ Rules:
 - Knows no gRPC: a hub is reached through a ``Link``, whose every way of ending is one ``LinkDownError``; so is silence, and
   all of them become one word for the table: ``CUT``.
 - One task writes, one reads, one beats the heart; none of them decides: they report to ``run``, which asks the table.
+- Each reason for having no hub is said once, not at every try; a hub that takes the agent ends that.
 - Events are sent in order, within the hub's credit; the window begins where both sides agree that everything is durable.
 - ``stop`` drains: what is spooled is sent and acknowledged, within ``drain_timeout_s``, before Goodbye.
 
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 _MISMATCH = "protocol"
 _FAREWELL_S = 1.0
+_SAID = 64
+"""Different reasons that are said; beyond it somebody sends ever new ones."""
 
 
 class SessionRunner:
@@ -91,6 +94,9 @@ class SessionRunner:
         self.state = State.RESTING
         self.refusal: Refused | None = None
         """What the last hub said that did not take us; None after one did."""
+        self.problem = ""
+        """Why the last try to have a session failed; empty in session."""
+        self._said: set[str] = set()
         self.sessions = self.cuts = self.malformed = 0
 
     @property
@@ -172,17 +178,20 @@ class SessionRunner:
         hub = self._hubs.current()
         self._connection = connection = Connection(hub, self._dial_hub(hub))
 
+        why = f"{hub} does not answer within {self._settings.connect_timeout_s:g} s"
+
         async def reach() -> Happened:
+            nonlocal why
             try:
                 await connection.link.ready()
             except LinkDownError as error:
-                logger.info("%s", error)
+                why = str(error)
                 return Happened.CUT
             return Happened.OPENED
 
         happened = await self._unless_stopped(reach(), self._settings.connect_timeout_s)
         if happened is Happened.CUT:
-            self._failed(f"{hub} does not answer")
+            self._failed(why)
         return happened
 
     async def _greet(self) -> Happened:
@@ -191,8 +200,9 @@ class SessionRunner:
             return Happened.CUT
         happened = await self._unless_stopped(self._exchange_hello(connection), self._settings.connect_timeout_s)
         if happened in (Happened.CUT, Happened.REFUSED, Happened.MISMATCHED):
-            why = f": {self.refusal.message}" if self.refusal is not None and happened is not Happened.CUT else ""
-            self._failed(f"{connection.hub} did not take this agent{why}")
+            refused = self.refusal.message if self.refusal is not None and happened is not Happened.CUT else ""
+            why = refused or connection.problem
+            self._failed(f"{connection.hub} did not take this agent" + (f": {why}" if why else ""))
         return happened
 
     async def _exchange_hello(self, connection: Connection) -> Happened:
@@ -200,7 +210,7 @@ class SessionRunner:
             await connection.link.send(self._handler.hello())
             answer = await connection.link.receive()
         except (LinkDownError, MalformedFrame) as error:
-            logger.info("greeting %s failed: %s", connection.hub, error)
+            connection.problem = str(error).removeprefix(f"{connection.hub}: ")
             return Happened.CUT
         if isinstance(answer, Welcome) and answer.protocol == PROTOCOL:
             return self._welcomed(connection, answer)
@@ -225,7 +235,16 @@ class SessionRunner:
         self.refusal = None
         self._move_due_s = None
         self.sessions += 1
-        logger.info("in session %s with %s in %s", welcome.session_id, connection.hub, welcome.region)
+        # Who was told that there is no hub is told that there is one again.
+        logger.log(
+            logging.WARNING if self._said else logging.INFO,
+            "in session %s with %s in %s",
+            welcome.session_id,
+            connection.hub,
+            welcome.region,
+        )
+        self.problem = ""
+        self._said.clear()
         return Happened.WELCOMED
 
     def _start_pumps(self, group: asyncio.TaskGroup) -> None:
@@ -346,7 +365,12 @@ class SessionRunner:
 
     def _failed(self, why: str) -> None:
         """Go on to the next hub, unless a Move has chosen one already."""
-        logger.info("%s", why)
+        if why in self._said:
+            logger.info("%s", why)
+        elif len(self._said) < _SAID:
+            self._said.add(why)
+            logger.warning("%s; trying again, events wait in the spool", why)
+        self.problem = why
         if self._move_due_s is None:
             self._hubs.failed()
         self._move_due_s = None

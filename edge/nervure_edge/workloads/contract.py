@@ -14,6 +14,8 @@ Rules:
   is lost (``WorldError``) or was never usable (``InputError``, best raised by ``open``).
 - ``close`` may be called at any time after ``open``, also twice, also from another thread while no ``poll`` runs.
 - ``stats`` may be called from any thread.
+- A pipeline may have a text ``problem``: why its source ended before it should have (a file that is cut off). What came
+  before counts; the agent says it, and a run that ends with its source fails with it.
 
 >>> row = Observation(time_us=0, subject="sensor-7", features={})
 >>> row.truth is None

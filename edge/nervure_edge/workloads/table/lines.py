@@ -17,7 +17,7 @@ from collections import deque
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from nervure_core.errors import InputError, WorldError
+from nervure_core.errors import InputError
 
 MAX_LINE_BYTES = 1 << 20
 WAIT_S = 0.1
@@ -32,7 +32,7 @@ class LineSource:
         quoted: Whether double quotes may hold line breaks.
 
     Raises:
-        WorldError: The source cannot be opened.
+        InputError: The source cannot be opened, or is an empty file.
     """
 
     def __init__(self, path: str, *, quoted: bool) -> None:
@@ -47,11 +47,14 @@ class LineSource:
         """Lines given up because of their length."""
         try:
             self._file = _open(path)
-            mode = os.fstat(self._file.fileno()).st_mode
+            status = os.fstat(self._file.fileno())
         except OSError as error:
-            raise WorldError(f"{self._name}: cannot be opened: {error.strerror}", hint="check the path") from error
+            raise InputError(f"{self._name}: cannot be opened: {error.strerror}", hint="check the path") from error
         # select() says nothing useful about regular files: they are always ready.
-        self._waits = not stat.S_ISREG(mode)
+        self._waits = not stat.S_ISREG(status.st_mode)
+        if not self._waits and not status.st_size:
+            self.close()
+            raise InputError(f"{self._name}: it is empty", hint="give CSV or JSON lines")
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 Rules: the first row of a CSV file names the columns unless ``header`` is false (then they are ``c0``, ``c1``, ...);
 columns find their inputs by ``nervure_edge.workloads.table.binding``; a row with too few or too many fields, bad JSON or
-a value of the wrong type is counted as malformed and skipped. With JSON lines the columns are those of the first object;
+a value of the wrong type is counted as malformed and skipped, and the first few are logged with the reason. With JSON lines the columns are those of the first object;
 later objects may have more.
 
 >>> table({"input": "rows.csv", "label": "species"}, lambda: ()).name
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
@@ -25,7 +26,10 @@ from nervure_edge.workloads.contract import Features, ModelInput, Observation, P
 from nervure_edge.workloads.table.columns import BindingOptions, MalformedRow, Row
 from nervure_edge.workloads.table.lines import LineSource
 
+logger = logging.getLogger(__name__)
+
 _MAX_DETAIL = 1024
+_LOGGED_ROWS = 3
 
 
 class TableOptions(BaseModel):
@@ -106,7 +110,7 @@ class TablePipeline:
         model_inputs: As for the workload.
 
     Raises:
-        WorldError: The source cannot be opened.
+        InputError: The source cannot be opened, or is an empty file.
     """
 
     def __init__(self, options: TableOptions, model_inputs: Callable[[], tuple[ModelInput, ...]]) -> None:
@@ -166,9 +170,9 @@ class TablePipeline:
             if self._format == "auto":
                 self._format = "jsonl" if line.lstrip().startswith("{") else "csv"
             row = _json_row(line) if self._format == "jsonl" else self._csv_row(line)
-        except (ValueError, csv.Error):
+        except (ValueError, csv.Error) as error:
             self._rows += 1
-            self._malformed += 1
+            self._skip(error)
             return None
         if row is not None:
             self._rows += 1
@@ -176,6 +180,13 @@ class TablePipeline:
                 self._columns = tuple(row)
                 self._check_columns()
         return row
+
+    def _skip(self, error: Exception) -> None:
+        self._malformed += 1
+        if self._malformed <= _LOGGED_ROWS:
+            logger.warning(
+                "%s: row %d is skipped: %s", self._lines.name, self._rows, str(error) or type(error).__name__
+            )
 
     def _csv_row(self, line: str) -> Row | None:
         fields = next(csv.reader([line], delimiter=self._options.delimiter, strict=True))
@@ -192,6 +203,8 @@ class TablePipeline:
 
     def _check_columns(self) -> None:
         options = self._options
+        if not all(name.isprintable() for name in self._columns):
+            raise InputError(f"{self._lines.name}: not a table, it is binary", hint="give CSV or JSON lines")
         for role, column in (("label", options.label), ("time", options.time), ("subject", options.subject)):
             if column is not None and column not in self._columns:
                 raise InputError(
@@ -212,8 +225,8 @@ class TablePipeline:
             time_us = int(float(row[options.time]) * 1e6) if options.time else time.time_ns() // 1000
             truth = str(row[options.label]) if options.label else None
             subject = str(row[options.subject]) if options.subject else f"row-{self._rows}"
-        except (MalformedRow, KeyError, ValueError, TypeError, OverflowError):
-            self._malformed += 1
+        except (MalformedRow, KeyError, ValueError, TypeError, OverflowError) as error:
+            self._skip(error)
             return None
         detail = json.dumps(row, ensure_ascii=False, default=str)
         return Observation(time_us, subject, made, detail if len(detail) <= _MAX_DETAIL else "{}", truth)
