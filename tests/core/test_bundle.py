@@ -177,6 +177,8 @@ def test_packing_refuses_what_can_not_work(tmp_path: Path) -> None:
         pack_onnx(tmp_path / "absent.onnx", tmp_path / "out", name="toy")
     with pytest.raises(ConfigurationError, match="output 'zz' is not among"):
         pack_onnx(model, tmp_path / "out", name="toy", output="zz")
+    with pytest.raises(ConfigurationError, match="holds 2 probabilities, and there are 3 labels"):
+        pack_onnx(model, tmp_path / "out", name="toy", labels=["a", "b", "c"])
     with pytest.raises(ConfigurationError, match="name: found 'Toy!'"):
         pack_onnx(model, tmp_path / "out", name="Toy!")
     assert not (tmp_path / "out").exists()

@@ -122,6 +122,12 @@ class Manifest(_Part):
             raise ValueError(f"decision.output {self.decision.output!r} is not among the outputs {sorted(outputs)}")
         if self.decision.kind is DecisionKind.SOFTMAX and len(self.labels) < 2:
             raise ValueError("decision.kind softmax needs at least two labels")
+        decides = next(item for item in self.outputs if item.name == self.decision.output)
+        if self.decision.kind is DecisionKind.SOFTMAX and decides.shape[-1:] not in ((), (-1,), (len(self.labels),)):
+            raise ValueError(
+                f"decision.output {decides.name!r} holds {decides.shape[-1]} probabilities, and there are "
+                f"{len(self.labels)} labels: {', '.join(self.labels)}"
+            )
         if self.benign_label is not None and self.benign_label not in self.labels:
             raise ValueError(f"benign_label {self.benign_label!r} is not among the labels {list(self.labels)}")
         missing = sorted(set(self.trainable) - {item.name for item in self.tensors})

@@ -119,14 +119,16 @@ def pack_onnx(
     try:
         size = model.stat().st_size
     except OSError as error:
-        raise InputError(f"{model}: {error.strerror}") from error
+        raise InputError(f"{model}: {error.strerror}", hint="give the path of an ONNX file") from error
     if size > _MAX_MODEL_BYTES:
         raise InputError(f"{model}: {size} bytes, more than {_MAX_MODEL_BYTES}")
     session = open_model(model)
     inputs, outputs = describe(session.get_inputs()), describe(session.get_outputs())
     names = [item.name for item in outputs]
     if output is not None and output not in names:
-        raise ConfigurationError(f"output {output!r} is not among the model's outputs {names}")
+        raise ConfigurationError(
+            f"output {output!r} is not among the model's outputs {names}", hint="give one of them as --output"
+        )
     chosen = next((item for item in outputs if item.name == output), None) or _deciding(outputs, len(labels))
     try:
         manifest = Manifest(
@@ -141,7 +143,9 @@ def pack_onnx(
             decision=DecisionSpec(output=chosen.name, kind=kind or _kind(chosen, len(labels)), threshold=threshold),
         )
     except ValidationError as error:
-        raise ConfigurationError(f"{model}: {first_problem(error)}") from error
+        raise ConfigurationError(
+            f"{model}: {first_problem(error)}", hint="see `nervure models pack --help`; classes are named by --label"
+        ) from error
     try:
         return write_bundle(out, manifest, {INFER: model.read_bytes()})
     except OSError as error:
