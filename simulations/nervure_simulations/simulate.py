@@ -44,13 +44,13 @@ def simulate_scenario(scenario: Scenario, out: Path, sites: list[Site], *, as_js
     report: Report | None = None
     try:
         report = asyncio.run(_interruptible(run_fleet(scenario, out, sites, display=display, command=command)))
-        _, page = write_report(report, out)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(CANCELLED)
     finally:
         display.finish(report)
         logging.getLogger().removeHandler(handler)
         handler.close()
+    _, page = write_report(report, out)
     if not as_json:
         print_summary(report, page, sys.stdout)
     return all(bar.met is not False for bar in report.bars)

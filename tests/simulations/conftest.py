@@ -56,7 +56,7 @@ def sample_report() -> Report:
         rounds=rounds,
         detection=DetectionPart(
             initial=Score(accuracy=0.62, f1=0.55, fpr=0.31),
-            final=Score(accuracy=rounds[-1].accuracy, f1=rounds[-1].f1, fpr=rounds[-1].fpr),
+            final=rounds[-1].regions["asia"],
             local_only=Score(accuracy=0.81, f1=0.74, fpr=0.12),
         ),
         models=ModelsPart(name="flow-guard", latest=10, agents_on_latest=30, agents=30),

@@ -13,7 +13,7 @@ from nervure_edge.network.dataset import features_of
 from nervure_edge.network.flow import Flow
 from nervure_edge.network.records.flow_table import read_table, write_table
 from nervure_simulations.fleet.plan import AgentPlan, plan_fleet
-from nervure_simulations.fleet.traffic import assign_sites, prepare_traffic, retimed
+from nervure_simulations.fleet.traffic import assign_sites, history_flows, prepare_traffic, retimed
 from nervure_simulations.scenarios import Overrides, load_scenario
 from nervure_simulations.sites import Site
 from nervure_simulations.sites.starting import starting_sample
@@ -71,17 +71,17 @@ def test_any_number_of_agents_is_planned(agents: int) -> None:
 @given(history=st.floats(0, 0.99), replay_s=st.floats(0.5, 600), count=st.integers(1, 200))
 def test_retimed_flows_keep_their_order_and_end_within_the_replay(history: float, replay_s: float, count: int) -> None:
     flows = [flow(index) for index in range(count)]
-    moved = retimed(flows, start_us=10**15, history=history, replay_s=replay_s)
+    moved = retimed(flows, start_us=10**15, history=history, history_s=4.0, replay_s=replay_s)
     ends = [one.end_us for one in moved]
     assert all(before < after for before, after in pairwise(ends))
     assert ends[0] >= 10**15
-    assert ends[-1] <= 10**15 + replay_s * 1e6 + count
-    assert sum(end < 10**15 + count for end in ends) >= int(count * history)
+    assert ends[-1] <= 10**15 + (4.0 + replay_s) * 1e6 + count
+    assert sum(end < 10**15 + 4_000_000 + count for end in ends) >= history_flows(count, history)
 
 
 def test_moving_flows_in_time_changes_no_feature() -> None:
     flows = [flow(index) for index in range(150)]
-    moved = retimed(flows, start_us=10**15, history=0.3, replay_s=60)
+    moved = retimed(flows, start_us=10**15, history=0.3, history_s=5, replay_s=60)
     assert np.array_equal(features_of(flows).x, features_of(moved).x)
 
 
@@ -107,7 +107,7 @@ def test_traffic_is_split_so_that_no_flow_is_seen_twice_and_the_judge_sees_the_r
     sites = [site(tmp_path, "a", "north", 200)]
     agents = [agent(1), agent(2)]
     traffic = prepare_traffic(
-        agents, sites, tmp_path / "out", start_us=10**15, history=0.2, replay_s=10, starting_flows=30
+        agents, sites, tmp_path / "out", start_us=10**15, history=0.2, history_s=1, replay_s=10, starting_flows=30
     )
     assert traffic.flows == {"north-01": 70, "north-02": 70}
     seen = [one.sport for name in traffic.tables for one in read_table(traffic.tables[name])]
@@ -122,7 +122,9 @@ def test_a_site_too_small_for_its_agents_is_refused(tmp_path: Path) -> None:
     sites = [site(tmp_path, "a", "north", 60)]
     agents = [agent(1), agent(2), agent(3)]
     with pytest.raises(InputError, match="site a has 42 flows for 3 agents"):
-        prepare_traffic(agents, sites, tmp_path / "o", start_us=10**15, history=0.2, replay_s=10, starting_flows=30)
+        prepare_traffic(
+            agents, sites, tmp_path / "o", start_us=10**15, history=0.2, history_s=1, replay_s=10, starting_flows=30
+        )
 
 
 def test_the_starting_model_comes_from_the_first_region_that_has_both_classes() -> None:

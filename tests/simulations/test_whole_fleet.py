@@ -21,7 +21,7 @@ async def test_a_fleet_survives_its_hub_and_counts_everything_once(tmp_path: Pat
                 "americas": {"agents": 2, "gateways": 1, "agent_processes": 0},
                 "asia": {"agents": 2, "gateways": 1},
             },
-            "traffic": {"replay_s": 8, "history": 0.5},
+            "traffic": {"replay_s": 8, "history": 0.5, "history_s": 2},
             "learning": {"rounds": 2, "epochs": 1, "interval_s": 2},
             "faults": [{"kind": "kill-hub", "region": "asia", "at": 0.5}],
             "min_f1": 0.0,

@@ -289,7 +289,8 @@ def _environment(scenario: Scenario, recorder: Recorder, found: Findings) -> Env
         versions=versions,
         coordination=found.coordination,
         replay_pace=(
-            f"the first {traffic.history:.0%} of every agent's flows at once, the others evenly over {traffic.replay_s:g} s"
+            f"the first {traffic.history:.0%} of every agent's flows within {traffic.history_s:g} s, "
+            f"the others evenly over {traffic.replay_s:g} s"
         ),
     )
 

@@ -32,7 +32,7 @@ from nervure_simulations.fleet.learning import HELDOUT, alone, make_starting_bun
 from nervure_simulations.fleet.outcome import Findings, Struck, build_report
 from nervure_simulations.fleet.plan import AgentPlan, plan_fleet
 from nervure_simulations.fleet.recorder import Recorder
-from nervure_simulations.fleet.traffic import Traffic, prepare_traffic
+from nervure_simulations.fleet.traffic import Traffic, history_flows, prepare_traffic
 from nervure_simulations.fleet.watching import Watcher, follow_rounds
 from nervure_simulations.report import Report
 from nervure_simulations.scenarios import Fault, Scenario
@@ -114,6 +114,7 @@ class _Run:
                 await self._start_agents(hubs, traffic, hosted, processes, watcher)
                 lead = apis[self._safe_region()]
                 await self._deploy(lead, bundle, watcher)
+                await self._first_flows(traffic, watcher)
                 await self._learn(lead, hubs, watcher, processes)
                 recorder.phase(f"rounds are over, release {found.latest_release} is the last accepted; traffic goes on")
                 found.local_only = await asyncio.to_thread(
@@ -173,6 +174,7 @@ class _Run:
             self._folder / "traffic",
             start_us=int(time.time() * 1e6),
             history=scenario.traffic.history,
+            history_s=scenario.traffic.history_s,
             replay_s=scenario.traffic.replay_s,
             starting_flows=scenario.learning.starting_flows,
         )
@@ -213,6 +215,16 @@ class _Run:
             f"running release {release}",
         )
         self._recorder.phase(f"every agent runs the starting model, {self._scenario.learning.model} release {release}")
+
+    async def _first_flows(self, traffic: Traffic, watcher: Watcher) -> None:
+        """Wait until every agent has decided the first share of its flows: the first round learns from those."""
+        first = {name: history_flows(count, self._scenario.traffic.history) for name, count in traffic.flows.items()}
+        within_s = self._scenario.traffic.history_s + DEPLOY_WITHIN_S
+        await self._wait(
+            lambda: [name for name, one in watcher.readings().items() if one.decisions < first[name]],
+            within_s,
+            "through with their first flows",
+        )
 
     async def _learn(self, api: HubApi, hubs: Mapping[str, Hub], watcher: Watcher, processes: ProcessAgents) -> None:
         learning = self._scenario.learning

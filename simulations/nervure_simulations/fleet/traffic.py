@@ -86,23 +86,31 @@ def assign_sites(agents: Sequence[AgentPlan], sites: Sequence[Site]) -> dict[str
     }
 
 
-def retimed(flows: Sequence[Flow], *, start_us: int, history: float, replay_s: float) -> list[Flow]:
-    """Move flows in time: the first ``history`` share ends at the start, the others one by one until ``replay_s`` later.
+def retimed(flows: Sequence[Flow], *, start_us: int, history: float, history_s: float, replay_s: float) -> list[Flow]:
+    """Move flows in time: the first ``history`` share within ``history_s``, the others evenly until ``replay_s`` later.
 
     Args:
         flows: In the order in which they ended, which is kept.
         start_us: When the replay begins, microseconds since the Unix epoch.
-        history: Share that comes at once, 0 to 1.
+        history: Share that comes first and fast, 0 to 1.
+        history_s: Over how long that share is spread, seconds.
         replay_s: Over how long the others are spread, seconds.
     """
-    at_once = int(len(flows) * history)
-    later = max(len(flows) - at_once, 1)
+    first = history_flows(len(flows), history)
     moved: list[Flow] = []
     for index, flow in enumerate(flows):
+        if index < first:
+            offset_s = index / first * history_s
+        else:
+            offset_s = history_s + (index - first + 1) / (len(flows) - first) * replay_s
         # A microsecond apart at least: the order of a table is the order of its ends.
-        offset_us = index if index < at_once else at_once + int((index - at_once + 1) / later * replay_s * 1e6)
-        moved.append(replace(flow, start_us=start_us + offset_us - flow.dur_us))
+        moved.append(replace(flow, start_us=start_us + index + int(offset_s * 1e6) - flow.dur_us))
     return moved
+
+
+def history_flows(flows: int, history: float) -> int:
+    """Return how many of an agent's flows come first and fast."""
+    return int(flows * history)
 
 
 def prepare_traffic(
@@ -112,6 +120,7 @@ def prepare_traffic(
     *,
     start_us: int,
     history: float,
+    history_s: float,
     replay_s: float,
     starting_flows: int,
 ) -> Traffic:
@@ -122,7 +131,8 @@ def prepare_traffic(
         sites: Where traffic is from.
         folder: Gets one table an agent; made if absent.
         start_us: When the replay begins, microseconds since the Unix epoch.
-        history: Share of each table that comes at once.
+        history: Share of each table that comes first and fast.
+        history_s: Over how long that share is spread.
         replay_s: Over how long the rest is spread.
         starting_flows: So many flows of every site of one region make the starting model.
 
@@ -147,7 +157,8 @@ def prepare_traffic(
             own = _part(flows[: site.train_rows], stretch)
             tables[agent_id] = folder / f"{agent_id}.csv.gz"
             counts[agent_id] = write_table(
-                tables[agent_id], retimed(own, start_us=start_us, history=history, replay_s=replay_s)
+                tables[agent_id],
+                retimed(own, start_us=start_us, history=history, history_s=history_s, replay_s=replay_s),
             )
     start_region, start = starting_sample(starts, starting_flows)
     return Traffic(

@@ -58,7 +58,9 @@ class Traffic(Part):
     replay_s: float = Field(default=150.0, gt=0, le=86_400)
     """The rest of what each agent sees is spread evenly over this many seconds."""
     history: float = Field(default=0.3, ge=0, lt=1)
-    """The first share of what an agent sees comes at once: what the first rounds learn from."""
+    """The first share of what an agent sees comes fast, before the first round: what that one learns from."""
+    history_s: float = Field(default=8.0, gt=0, le=3600)
+    """How fast: over so many seconds."""
 
 
 class Learning(Part):
