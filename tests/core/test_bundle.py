@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +31,7 @@ from nervure_core.bundle import (
     write_bundle,
 )
 from nervure_core.bundle.weights import layout_of
-from nervure_core.errors import ConfigurationError, InputError
+from nervure_core.errors import ConfigurationError, InputError, WorldError
 
 WEIGHT = np.arange(8, dtype=np.float32).reshape(4, 2)
 
@@ -182,3 +185,21 @@ def test_packing_refuses_what_can_not_work(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="name: found 'Toy!'"):
         pack_onnx(model, tmp_path / "out", name="Toy!")
     assert not (tmp_path / "out").exists()
+
+
+def test_running_a_model_reports_to_nobody(tmp_path: Path) -> None:
+    home, model = tmp_path / "home", softmax_model(tmp_path / "model.onnx")
+    home.mkdir()
+    program = (
+        f"from nervure_core.bundle.pack import open_model; from pathlib import Path; open_model(Path({str(model)!r}))"
+    )
+    # Without the variable of this process, which has imported the package already.
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", program], env={**environment, "HOME": str(home)}, check=True)
+    assert list(home.rglob("*onnxruntime*")) == []
+
+
+def test_a_place_that_can_not_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WorldError, match=r"file/out: can't be written"):
+        pack_onnx(softmax_model(tmp_path / "model.onnx"), tmp_path / "file" / "out", name="toy")

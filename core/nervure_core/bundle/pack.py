@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import ValidationError
 
 from nervure_core.bundle.manifest import DecisionKind, DecisionSpec, Manifest, TensorSpec
-from nervure_core.bundle.store import INFER, Bundle, BundleError, write_bundle
+from nervure_core.bundle.store import INFER, Bundle, write_bundle
 from nervure_core.errors import ConfigurationError, InputError
 from nervure_core.validation import first_problem
 
@@ -115,6 +115,7 @@ def pack_onnx(
     Raises:
         InputError: The file is missing, too large, or onnxruntime refuses it.
         ConfigurationError: The arguments contradict the model.
+        WorldError: The bundle can't be written.
     """
     try:
         size = model.stat().st_size
@@ -146,10 +147,7 @@ def pack_onnx(
         raise ConfigurationError(
             f"{model}: {first_problem(error)}", hint="see `nervure models pack --help`; classes are named by --label"
         ) from error
-    try:
-        return write_bundle(out, manifest, {INFER: model.read_bytes()})
-    except OSError as error:
-        raise BundleError(f"{out}: {error.strerror}", path=out) from error
+    return write_bundle(out, manifest, {INFER: model.read_bytes()})
 
 
 def _deciding(outputs: Sequence[TensorSpec], classes: int) -> TensorSpec:

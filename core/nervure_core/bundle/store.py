@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from nervure_core.bundle.manifest import FileEntry, Lineage, Manifest
 from nervure_core.bundle.weights import arrays_to_weights, weights_to_arrays
-from nervure_core.errors import InputError
+from nervure_core.errors import InputError, WorldError
 from nervure_core.files import sha256_file, sha256_hex, sync_folder
 from nervure_core.tensors import Arrays
 from nervure_core.validation import first_problem
@@ -132,7 +132,7 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
 
     Raises:
         BundleError: ``folder`` exists and is not empty, or ``infer.onnx`` is missing.
-        OSError: The files can't be written; nothing is left behind.
+        WorldError: The files can't be written; nothing is left behind.
     """
     if INFER not in files:
         raise BundleError(f"a bundle needs {INFER}")
@@ -140,8 +140,11 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     # Through model_validate, so that names of files are checked too; model_copy would not.
     whole = Manifest.model_validate({**manifest.model_dump(), "files": entries})
     data = whole.model_dump_json(indent=1).encode()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     try:
         for name, content in {**files, MANIFEST: data}.items():
             with (beside / name).open("wb") as file:
@@ -159,11 +162,20 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
                 path=folder,
                 hint="give a folder that does not exist yet",
             ) from error
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise _unwritable(folder, error) from error
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
     sync_folder(folder.parent)
     return Bundle(folder, whole, data, sha256_hex(data))
+
+
+def _unwritable(folder: Path, error: OSError) -> WorldError:
+    return WorldError(
+        f"{folder}: can't be written: {error.strerror}", hint="give a folder that may be written, on a disk with room"
+    )
 
 
 def with_new_weights(
@@ -181,6 +193,7 @@ def with_new_weights(
     Raises:
         InputError: A tensor does not fit the layout or is not finite.
         BundleError: ``folder`` exists.
+        WorldError: The files can't be written.
     """
     weights = arrays_to_weights(bundle.manifest, {**bundle.weights(), **arrays})
     files = {name: weights if name == WEIGHTS else bundle.path(name).read_bytes() for name in bundle.manifest.files}
