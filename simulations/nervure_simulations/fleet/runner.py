@@ -25,10 +25,11 @@ from nervure_federation.heldout import pack_heldout, put_heldout
 from nervure_hub.objects import ObjectStore
 from nervure_simulations.display import Display
 from nervure_simulations.fleet.agents import HostedAgents, ProcessAgents, agent_config
+from nervure_simulations.fleet.alone import learn_alone, prepare_alone
 from nervure_simulations.fleet.api import HubApi
 from nervure_simulations.fleet.counting import count_stored
 from nervure_simulations.fleet.hubs import Hub, Wiring, start_hubs
-from nervure_simulations.fleet.learning import HELDOUT, alone, make_starting_bundle, round_settings
+from nervure_simulations.fleet.learning import HELDOUT, make_starting_bundle, round_settings
 from nervure_simulations.fleet.outcome import Findings, Struck, build_report
 from nervure_simulations.fleet.plan import AgentPlan, plan_fleet
 from nervure_simulations.fleet.recorder import Recorder
@@ -36,7 +37,7 @@ from nervure_simulations.fleet.traffic import Traffic, history_flows, prepare_tr
 from nervure_simulations.fleet.watching import Watcher, follow_rounds
 from nervure_simulations.report import Report
 from nervure_simulations.scenarios import Fault, Scenario
-from nervure_simulations.servers import MissingEtcdError, Supervisor, etcd_server
+from nervure_simulations.servers import MissingEtcdError, Supervisor, etcd_server, find_etcd
 from nervure_simulations.servers.ray_node import ray_node
 from nervure_simulations.sites import Site
 
@@ -117,10 +118,9 @@ class _Run:
                 await self._first_flows(traffic, watcher)
                 await self._learn(lead, hubs, watcher, processes)
                 recorder.phase(f"rounds are over, release {found.latest_release} is the last accepted; traffic goes on")
-                found.local_only = await asyncio.to_thread(
-                    alone, self._scenario, bundle, traffic, [agent.agent_id for agent in self._agents]
-                )
+                comparing = group.create_task(learn_alone(self._supervisor, self._folder))
                 await self._settle(watcher, lead)
+                found.local_only = await comparing
                 watching.cancel()
             await self._stop(watcher, hosted, processes)
         recorder.phase("counting what is stored")
@@ -132,9 +132,17 @@ class _Run:
     async def _foundations(self) -> tuple[Traffic, Bundle, Wiring]:
         """Start what hubs stand on, and prepare traffic and the starting model meanwhile."""
         scenario, folder = self._scenario, self._folder
+        try:
+            find_etcd()
+        except MissingEtcdError as error:
+            twin = True
+            self._found.coordination = "the in-process twin of etcd"
+            self._recorder.phase(f"{error.message}; its in-process twin coordinates instead")
+        else:
+            twin = False
         async with asyncio.TaskGroup() as group:
-            etcd = group.create_task(self._start_etcd())
-            ray = group.create_task(ray_node(self._supervisor))
+            etcd = None if twin else group.create_task(self._start_etcd())
+            ray = group.create_task(ray_node(self._supervisor, twin=twin))
             preparing = group.create_task(asyncio.to_thread(self._prepare))
         traffic, bundle = preparing.result()
         self._found.sites = dict(traffic.sites)
@@ -154,15 +162,10 @@ class _Run:
             f"{self._found.coordination} and Ray are up; {flows:,} flows of {len(set(traffic.sites.values()))} sites to "
             f"replay in {scenario.traffic.replay_s:g} s, {judged:,} held out"
         )
-        return traffic, bundle, Wiring(etcd.result(), ray.result(), folder)
+        return traffic, bundle, Wiring(etcd.result() if etcd else "", ray.result(), folder)
 
     async def _start_etcd(self) -> str:
-        try:
-            server = await etcd_server(self._supervisor, data=self._folder / "etcd")
-        except MissingEtcdError as error:
-            self._found.coordination = "in-process twin of etcd"
-            self._recorder.phase(f"{error.message}; the in-process twin coordinates instead")
-            return ""
+        server = await etcd_server(self._supervisor, data=self._folder / "etcd")
         self._found.coordination = f"etcd {server.version}"
         return server.endpoint
 
@@ -178,6 +181,7 @@ class _Run:
             replay_s=scenario.traffic.replay_s,
             starting_flows=scenario.learning.starting_flows,
         )
+        prepare_alone(self._folder, scenario, traffic)
         return traffic, make_starting_bundle(scenario, traffic, self._folder / "start")
 
     async def _start_agents(

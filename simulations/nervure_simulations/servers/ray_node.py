@@ -24,6 +24,8 @@ from nervure_simulations.servers.child import ChildSpec, Supervisor, json_ready
 
 OBJECT_STORE_BYTES = 100 << 20
 READY_WITHIN_S = 60.0
+TWIN = "coordination"
+"""The name by which hubs without an etcd find the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,34 @@ def token_env(token: str) -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
 
 
-async def ray_node(supervisor: Supervisor, *, cpus: int = 2) -> RayNode:
+async def ray_node(supervisor: Supervisor, *, cpus: int = 2, twin: bool = False) -> RayNode:
     """Start a Ray runtime under a supervisor.
+
+    Args:
+        supervisor: Owns the process.
+        cpus: How many cores Ray may count on.
+        twin: Also hold the coordination store's twin, for hubs without an etcd. It would otherwise belong to the hub
+            that came first and go with that one.
 
     Raises:
         ChildError: It did not start.
     """
     token = secrets.token_hex(32)
-    argv = (sys.executable, "-m", "nervure_simulations.servers.ray_node", str(cpus))
+    argv = (sys.executable, "-m", "nervure_simulations.servers.ray_node", str(cpus), *(["twin"] if twin else []))
     spec = ChildSpec("ray", argv, ready=json_ready, env=token_env(token), grace_s=15.0)
     child = await supervisor.start(spec, within_s=READY_WITHIN_S)
     return RayNode(str(child.answer["address"]), token)
+
+
+def _keep_twin() -> object:
+    """Make the store that hubs without an etcd share; it lives as long as what is returned."""
+    import ray
+
+    from nervure_hub.coordination.ray_store import store_actor
+
+    keeper = store_actor(TWIN, None)
+    ray.get(keeper.__ray_ready__.remote())
+    return keeper
 
 
 def main() -> None:
@@ -78,10 +97,12 @@ def main() -> None:
             configure_logging=False,
             _temp_dir=str(folder),
         )
+        keeper = _keep_twin() if "twin" in sys.argv else None
         address = ray.get_runtime_context().gcs_address
         sys.stdout.write(json.dumps({"event": "ready", "address": address, "folder": str(folder)}) + "\n")
         sys.stdout.flush()
         signal.sigwait(wanted)
+        del keeper
         ray.shutdown()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
