@@ -105,11 +105,12 @@ def test_a_local_bundle_wins_over_older_and_loses_to_newer(tmp_path: Path, make_
 def test_a_model_is_checked_against_its_manifest(bundle: Bundle, tmp_path: Path) -> None:
     files = {name: bundle.path(name).read_bytes() for name in bundle.manifest.files}
     spec = bundle.manifest.inputs[0]
+    anything = bundle.manifest.outputs[0].model_copy(update={"shape": (-1, -1)})
     wrong: list[tuple[dict[str, object], str]] = [
         ({"inputs": (spec.model_copy(update={"name": "y"}),)}, "names input 'y'"),
         ({"inputs": (spec.model_copy(update={"dtype": "float64"}),)}, "float64"),
         ({"inputs": (spec.model_copy(update={"shape": (-1, 7)}),)}, r"\[-1, 7\]"),
-        ({"labels": ("a", "b", "c"), "benign_label": "a"}, "2 probabilities for 3 labels"),
+        ({"labels": ("a", "b", "c"), "benign_label": "a", "outputs": (anything,)}, "2 probabilities for 3 labels"),
     ]
     for number, (update, message) in enumerate(wrong):
         changed = write_bundle(tmp_path / str(number), bundle.manifest.model_copy(update=update), files)
@@ -157,6 +158,27 @@ def test_a_model_nobody_here_made(tmp_path: Path) -> None:
     assert loaded.decide(row).label == "dear"
     assert [item.dtype for item in loaded.inputs] == ["string", "int64", "float64", "bool"]
     assert not loaded.can_train
+
+
+@pytest.mark.parametrize(
+    ("key", "classes"),
+    [("string", 'classlabels_strings = ["stay", "leave"]'), ("int64", "classlabels_int64s = [0, 1]")],
+)
+def test_probabilities_in_maps_decide_too(tmp_path: Path, key: str, classes: str) -> None:
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["" : 17, "ai.onnx.ml" : 1]>
+        net (float[N, 2] p) => (seq(map({key}, float)) maps) {{ maps = ai.onnx.ml.ZipMap<{classes}>(p) }}"""
+    )
+    (tmp_path / "maps.onnx").write_bytes(model.SerializeToString())
+    packed = pack_onnx(
+        tmp_path / "maps.onnx", tmp_path / "out", name="m", labels=["stay", "leave"], benign_label="stay", output="maps"
+    )
+    model_of_maps = load_model(packed)
+    decision = model_of_maps.decide({"p": np.array([[0.2, 0.8]], np.float32)})
+    assert (decision.label, round(decision.score, 3), decision.positive) == ("leave", 0.8, True)
+    strangers = pack_onnx(tmp_path / "maps.onnx", tmp_path / "other", name="m", labels=["a", "b", "c"], output="maps")
+    with pytest.raises(ModelMismatchError, match="no probability for"):
+        load_model(strangers)
 
 
 def test_a_model_for_something_else_does_not_fit(bundle: Bundle, tmp_path: Path) -> None:

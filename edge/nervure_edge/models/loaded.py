@@ -83,9 +83,32 @@ def load_model(bundle: Bundle, *, probe_rows: int = 8) -> LoadedModel:
     _same("input", manifest.inputs, describe(session.get_inputs()))
     _same("output", manifest.outputs, describe(session.get_outputs()))
     decider = make_decider(manifest.decision, manifest.labels, manifest.benign_label)
+    decider = _of_maps(decider, manifest) if _is_maps(manifest) else decider
     model = LoadedModel(bundle, session, _bound(session, manifest.decision.output, decider), _inputs(manifest))
     _probe(model, decider, probe_rows)
     return model
+
+
+def _is_maps(manifest: Manifest) -> bool:
+    """Whether the deciding output is a sequence of maps, as scikit-learn's converter writes probabilities."""
+    return any(item.name == manifest.decision.output and item.dtype.startswith("seq(map(") for item in manifest.outputs)
+
+
+def _of_maps(decider: Decider, manifest: Manifest) -> Decider:
+    """Return ``decider`` for an output that is a map from label, or its number, to probability for each row."""
+    labels = manifest.labels
+
+    def decide(output: Any) -> Decision:
+        found = cast("dict[str | int, float]", output[0])
+        try:
+            row = [found[label] if label in found else found[index] for index, label in enumerate(labels)]
+        except KeyError as error:
+            raise UnusableOutputError(
+                f"no probability for {error}, the model gives {', '.join(map(str, found))}"
+            ) from error
+        return decider(np.array([row], np.float32))
+
+    return decide
 
 
 def _bound(session: ort.InferenceSession, output: str, decider: Decider) -> Callable[[Features], Decision]:
@@ -111,7 +134,7 @@ def _same(kind: str, wanted: tuple[TensorSpec, ...], found: tuple[TensorSpec, ..
         fits = len(item.shape) == len(other.shape) and all(
             a == b or -1 in (a, b) for a, b in zip(item.shape, other.shape, strict=True)
         )
-        # Outputs of scikit-learn may be sequences of maps: no shape to compare, and never the deciding output.
+        # Outputs of scikit-learn may be sequences of maps: no shape to compare.
         if item.dtype != other.dtype or not (fits or item.dtype.startswith("seq")):
             raise ModelMismatchError(
                 f"{kind} {item.name!r} is {item.dtype}{list(item.shape)} in the manifest and "
@@ -153,13 +176,20 @@ def _probe(model: LoadedModel, decider: Decider, rows: int) -> None:
         raise ModelMismatchError(f"probe of {model.manifest.name} failed: {reason}") from error
     expected = len(next(iter(feed.values())))
     found: Any = output
-    if not isinstance(found, np.ndarray) or found.ndim == 0 or len(found) != expected:
+    if _rows_of(output, manifest=model.manifest) != expected:
         raise ModelMismatchError(f"probe of {model.manifest.name}: output {name!r} has not one row per row of input")
     for index in range(expected):
         try:
             decider(found[index : index + 1])
         except (UnusableOutputError, ValueError, IndexError, TypeError) as error:
             raise ModelMismatchError(f"probe of {model.manifest.name}, row {index}: {error}") from error
+
+
+def _rows_of(output: object, *, manifest: Manifest) -> int | None:
+    """Return how many rows an output has; None for what has no rows."""
+    if isinstance(output, np.ndarray):
+        return len(output) if output.ndim else None
+    return len(cast("list[object]", output)) if isinstance(output, list) and _is_maps(manifest) else None
 
 
 def _own_probe(bundle: Bundle) -> Features:
