@@ -47,9 +47,10 @@ def range_host() -> Iterator[None]:
 @pytest.mark.netns
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("range_host")
-def test_a_small_range_becomes_sites(tmp_path: Path) -> None:
+def test_a_small_range_becomes_sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    rows = build_range(tmp_path, seed=7, sites=2, seconds=20.0, at_once=2, keep_captures=True, tell=said.append)
+    monkeypatch.chdir(tmp_path)
+    rows = build_range(Path(), seed=7, sites=2, seconds=20.0, at_once=2, keep_captures=True, tell=said.append)
     assert len(said) == len(rows) == 2
     sites = load_sites(tmp_path)
     assert [site.name for site in sites] == ["americas-01", "europe-01"]

@@ -55,6 +55,7 @@ def build_range(
     require_range_host()
     from nervure_simulations.ranges.capture import capture_range
 
+    out = out.absolute()  # tcpdump and the servers work in folders of their own
     _make_folder(out)
     with tempfile.TemporaryDirectory(prefix="nervure-captures-", dir=out) as folder:
         captures = Path(folder)
