@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator
@@ -22,6 +23,8 @@ async def hub_process(folder: Path) -> AsyncGenerator[tuple[asyncio.subprocess.P
         *(sys.executable, "-m", "nervure_core.command", "hub", "up", "--in-process", "--json", "--region", "europe"),
         *("--port", "0", "--api-port", "0", "--data", str(folder)),
         stdout=asyncio.subprocess.PIPE,
+        # What the killed one leaves of its temporary files goes with the test's.
+        env={**os.environ, "TMPDIR": str(folder.parent)},
     )
     try:
         assert process.stdout is not None
