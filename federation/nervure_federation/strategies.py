@@ -129,7 +129,8 @@ def plan_strategy(name: str, options: Mapping[str, OptionValue]) -> StrategyPlan
         )
     kind = KINDS.get(key)
     if kind is None:
-        raise ConfigurationError(f"no strategy named {name!r}", hint=f"take one of {', '.join(sorted(KINDS))}")
+        # Not as a hint: a run's faults are told together, and hints would be lost there.
+        raise ConfigurationError(f"no strategy named {name!r}; there are {', '.join(sorted(KINDS))}")
     for option, value in options.items():
         if option not in kind.options:
             known = ", ".join(sorted(kind.options)) or "none"

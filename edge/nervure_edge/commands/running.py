@@ -23,6 +23,7 @@ from nervure_core.errors import NervureError
 from nervure_core.events import Event
 from nervure_edge.agent import Agent
 from nervure_edge.config import AgentConfig
+from nervure_edge.engine import Progress
 
 _PROGRESS_S = 1.0
 _SWITCH_S = 0.0005
@@ -114,7 +115,9 @@ def _summary(agent: Agent, *, as_json: bool) -> str:
     if latency:
         lines[0] += f"; {latency['p50_us']:g} µs median, {latency['p99_us']:g} µs p99"
     source = ", ".join(f"{value} {key}" for key, value in found["source"].items() if key != "state")
-    lines.append(f"source {found['source']['state']}" + (f": {source}" if source else ""))
+    # What stopped a source is the error that follows; once is enough.
+    state = "failed" if found["source"]["state"] not in set(Progress) | {"running"} else found["source"]["state"]
+    lines.append(f"source {state}" + (f": {source}" if source else ""))
     lines.append(
         f"events: {events['produced']} produced, {events['acknowledged']} acknowledged, {events['pending']} in the spool, "
         f"{events['lost']} lost"

@@ -46,6 +46,8 @@ class NotACapture(InputError):
 
     def __init__(self, path: Path, start: bytes) -> None:
         what = f"first bytes 0x{start[:4].hex()}" if start else "it is empty"
+        if len(start) < _START_BYTES and start:
+            what += f", it ends after {len(start)}"
         super().__init__(
             f"{path}: not a capture file ({what})", hint="give a .pcap or .pcapng file, packed by gzip or not"
         )
