@@ -5,10 +5,11 @@ Rules:
   (what was dropped), overlaps are not.
 - On disk a frame is ``length u32 | crc32 u32 | first_seq u64 | count u32 | class u8 | payload``, little-endian; the
   checksum covers everything after itself. A segment file is named by the sequence of its first record.
-- ``append`` writes to the file, ``sync`` makes it durable (fdatasync); nothing may be acknowledged before ``sync``.
+- ``append`` writes to the file, ``sync`` makes it durable (fdatasync); nothing may be acknowledged before ``sync``. After
+  a ``sync`` that failed the system has forgotten what it should have written, so the next one writes it again first.
 - Room is given back by unlinking whole segments only: on a full disk that always works.
 - Opening never fails on damage: a torn tail of the last segment is cut, a damaged place in an older one ends that
-  segment, both are counted in ``recovery``.
+  segment, both are counted in ``recovery``. What a killed process had not synced is synced before it is believed.
 - ``append`` and ``drop_before`` are called by one thread at a time (the owner's lock); others may read and sync meanwhile.
 
 >>> log = SegmentLog(Path("journal"))  # doctest: +SKIP
@@ -20,6 +21,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import threading
 import zlib
@@ -114,10 +116,14 @@ class SegmentLog:
         self._segment_bytes = segment_bytes
         self._quota_bytes = quota_bytes
         self._lock = threading.Lock()
+        self._sync_lock = threading.Lock()
         self._segments: list[_Segment] = []
         self._file: OpenFile | None = None
         self._synced_seq = 0
         self._next_seq = 0
+        # Of the open segment, so never more than one segment: (end of sequences, place, frame).
+        self._unsynced: list[tuple[int, int, bytes]] = []
+        self._in_doubt = False
         self.recovery = LogRecovery()
         try:
             self._disk.make_folder(folder)
@@ -195,6 +201,7 @@ class SegmentLog:
             ) from error
         with self._lock:
             segment = self._segments[-1]
+            self._unsynced.append((seq + count, segment.size_bytes, frame))
             segment.size_bytes += size
             segment.end_seq = self._next_seq = seq + count
         return seq
@@ -205,24 +212,34 @@ class SegmentLog:
         Raises:
             WorldError: The disk reports an error; what was appended since the last success is in doubt.
         """
-        with self._lock:
-            # A descriptor of our own: the appending thread may roll to a new segment meanwhile.
-            file = self._file.twin() if self._file is not None else None
-            upto = self._next_seq
-        if file is not None:
-            try:
-                file.sync()
-            except OSError as error:
-                raise WorldError(f"{self._folder}: can't sync: {error.strerror}", hint="check the disk") from error
-            finally:
-                file.close()
-        self._synced_seq = max(self._synced_seq, upto)
-        return self._synced_seq
+        with self._sync_lock:
+            with self._lock:
+                # A handle of our own: the appending thread may roll to a new segment meanwhile.
+                file = self._file.twin() if self._file is not None else None
+                upto, unsynced = self._next_seq, list(self._unsynced)
+            if file is not None:
+                try:
+                    for _, offset, frame in unsynced if self._in_doubt else ():
+                        _write_whole(file, frame, offset)
+                    file.sync()
+                except OSError as error:
+                    self._in_doubt = True
+                    raise WorldError(f"{self._folder}: can't sync: {error.strerror}", hint="check the disk") from error
+                finally:
+                    file.close()
+            self._in_doubt = False
+            with self._lock:
+                self._unsynced = [item for item in self._unsynced if item[0] > upto]
+            self._synced_seq = max(self._synced_seq, upto)
+            return self._synced_seq
 
     def read(self, from_seq: int = 0) -> Iterator[LogRecord]:
         """Yield the records that reach beyond ``from_seq``, up to what was appended when this began.
 
         Memory: one read buffer and one record. A segment dropped meanwhile ends the reading of it quietly.
+
+        Raises:
+            WorldError: The disk reports an error.
         """
         with self._lock:
             segments = [(segment.path, segment.size_bytes) for segment in self._segments if segment.end_seq > from_seq]
@@ -232,6 +249,8 @@ class SegmentLog:
                     yield from (record for record, _ in _records(file, size) if record.end_seq > from_seq)
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                raise WorldError(f"{path}: can't read: {error.strerror}", hint="check the disk") from error
 
     def drop_before(self, seq: int) -> int:
         """Unlink the segments whose records all lie below ``seq``; return the bytes given back.
@@ -245,26 +264,30 @@ class SegmentLog:
         with self._lock:
             while self._segments and self._segments[0].end_seq <= seq:
                 segment = self._segments[0]
-                if len(self._segments) == 1:
-                    if segment.size_bytes < self._segment_bytes // 4:
-                        break
-                    self._close_file()
                 try:
+                    if len(self._segments) == 1:
+                        if segment.size_bytes < self._segment_bytes // 4:
+                            break
+                        self._remember_next_seq()
                     self._disk.remove(segment.path)
                 except OSError as error:
                     raise WorldError(f"{segment.path}: can't remove: {error.strerror}") from error
                 freed += segment.size_bytes
                 self._segments.pop(0)
-            if not self._segments:
-                self._remember_next_seq()
         return freed
 
     def close(self) -> None:
-        """Sync and close; safe to call again."""
-        if self._file is not None:
-            self.sync()
-        with self._lock:
-            self._close_file()
+        """Sync and close; safe to call again.
+
+        Raises:
+            WorldError: It is closed, but what was appended last may not be durable.
+        """
+        try:
+            if self._file is not None:
+                self.sync()
+        finally:
+            with self._lock:
+                self._close_file()
 
     def _close_file(self) -> None:
         if self._file is not None:
@@ -278,11 +301,8 @@ class SegmentLog:
         file, end = self._file, self._segments[-1].size_bytes
         if file is None:
             raise InternalError("no open segment")
-        written = 0
         try:
-            while written < len(frame):
-                # A short write happens on a disk that fills up; the next call then raises ENOSPC.
-                written += file.write_at(frame[written:], end + written)
+            _write_whole(file, frame, end)
         except OSError:
             file.cut(end)
             raise
@@ -304,10 +324,12 @@ class SegmentLog:
                 self._file = self._disk.open(self._segments[-1].path, create=False)
 
     def _remember_next_seq(self) -> None:
-        # An empty segment named by the next sequence keeps numbers from being used twice after everything was dropped.
+        # An empty segment named by the next sequence keeps numbers from being used twice after everything was dropped;
+        # it is there before the last other one goes.
         path = self._folder / f"{self._next_seq:020d}{_SUFFIX}"
         self._disk.open(path, create=True).close()
         self._disk.sync_folder(self._folder)
+        self._close_file()
         self._segments.append(_Segment(path, self._next_seq, self._next_seq, 0))
 
     def _recover(self) -> None:
@@ -334,7 +356,22 @@ class SegmentLog:
             self._segments.append(_Segment(path, first, end, good))
         if self._segments:
             self._next_seq = max(segment.end_seq for segment in self._segments)
-        self._synced_seq = self._next_seq
+            # A process that was killed leaves its last writes to the system's cache: readable, and not yet durable.
+            self._synced_seq = self._segments[-1].first_seq
+            self._open_segment(self._next_seq, fresh=False)
+            last = self._disk.read(self._segments[-1].path)
+            self._unsynced = [(self._next_seq, 0, last)] if last else []
+            self._in_doubt = True
+            with contextlib.suppress(WorldError):
+                # A full disk must not keep an agent from starting; the owner's next sync tries again.
+                self.sync()
+
+
+def _write_whole(file: OpenFile, data: bytes, offset: int) -> None:
+    written = 0
+    while written < len(data):
+        # A short write happens on a disk that fills up; the next call then raises ENOSPC.
+        written += file.write_at(data[written:], offset + written)
 
 
 def _records(file: BinaryIO, size: int) -> Iterator[tuple[LogRecord, int]]:

@@ -2,7 +2,7 @@
 
 Rules:
 - Every event has a sequence number of its own, whether it could be kept or not; the stream id is random per folder.
-- ``append`` never waits and never raises for lack of room: what does not fit is counted, and its numbers are covered by
+- ``append`` never waits and never raises for lack of room or a disk that fails: what can't be kept is counted, and its numbers are covered by
   a ``Lost`` record in the log itself, so that a restart still knows.
 - Room is kept for what matters: each kind of event is refused above its own share of the quota (``SHARES``).
 - Only what is durable here is handed out to be sent. Otherwise a power cut could give a number twice, and a hub would
@@ -37,7 +37,7 @@ from nervure_core.errors import PeerError, WorldError
 from nervure_core.events import MAX_PAYLOAD_BYTES, Event, EventBatch, EventKind, pack_events
 from nervure_core.ids import STREAM_ID_BYTES, new_stream_id
 from nervure_core.messages import Lost
-from nervure_core.segment_log import LogFull, LogRecord, SegmentLog
+from nervure_core.segment_log import LogRecord, SegmentLog
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ class Spool:
             return first and second
         try:
             self._write(encode_batch(batch), batch.first_seq, batch.count, KIND_CLASSES[kind])
-        except LogFull:
+        except WorldError:
             return self._lose(len(events))
         return True
 
@@ -200,7 +200,7 @@ class Spool:
         first, end = self._loss
         try:
             self._write(QUOTA.encode(), first, end - first, LOST_CLASS)
-        except LogFull:
+        except WorldError:
             return False
         with self._log_lock:
             self._lost_ranges.append(self._loss)
@@ -301,7 +301,7 @@ class Spool:
                     hint="remove the spool folder to begin a new stream",
                 )
             self._write_loss()
-            with contextlib.suppress(LogFull):
+            with contextlib.suppress(WorldError):
                 self._write(b"skipped", self._log.next_seq, seq - self._log.next_seq, LOST_CLASS)
 
     def close(self) -> None:

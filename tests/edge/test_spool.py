@@ -13,6 +13,7 @@ from nervure_core.errors import PeerError
 from nervure_core.events import Event, EventBatch, EventKind, decode_events, unpack_payload
 from nervure_core.messages import Lost
 from nervure_edge.spool import Spool
+from nervure_simulations.faults.disk import MemoryDisk, Mount
 
 QUOTA = 1 << 20
 
@@ -185,3 +186,16 @@ def test_any_history_keeps_every_unacknowledged_event(
     assert found[-(produced - mark) :] == [f"row-{n}" for n in range(mark, produced)] or mark == produced
     assert losses(spool) == []
     spool.close()
+
+
+def test_a_disk_that_fails_costs_events_and_says_so_but_never_raises() -> None:
+    disk = MemoryDisk(random.Random(1))
+    spool = Spool(Path("/spool"), quota_bytes=QUOTA, segment_bytes=64, disk=Mount(disk, lambda: None))
+    assert spool.append(EventKind.AUDIT, events(1))
+    # The next append begins a new segment, which syncs the old one first.
+    disk.failing_syncs = 1
+    assert not spool.append(EventKind.AUDIT, events(1))
+    assert spool.append(EventKind.AUDIT, events(1))
+    spool.sync()
+    items = [(type(item), item.from_seq if isinstance(item, Lost) else item.first_seq) for item in spool.read(0)]
+    assert items == [(EventBatch, 0), (Lost, 1), (EventBatch, 2)]

@@ -18,6 +18,7 @@ _SUMMARIES = {
     "agent": "Run an agent on this device.",
     "devices": "See which devices are here and what they run.",
     "events": "Ask, follow and export what agents found.",
+    "faults": "Try the path of events against faults, by seed.",
     "hub": "Run a regional hub.",
     "models": "Pack, push and list models.",
     "range": "Make labelled traffic in network namespaces.",

@@ -126,6 +126,10 @@ class Connection:
 
     def close(self, error: NervureError | None = None) -> None:
         """End the session from here: flush, then end the stream; with an error, at once. Safe to call again."""
+        if error is not None:
+            # Not one frame more: behind a batch that failed, a later one would be acknowledged over the hole.
+            self.session.end()
+            self._settled.set()
         if not self._over.done():
             self._over.set_result(error)
 
@@ -192,9 +196,18 @@ class Connection:
         self._intake.store(self, batch)
         await self._intake.room()
 
+    def _take_loss(self, lost: Lost) -> None:
+        if self.session.take_loss(lost) is Taken.REPEAT:
+            self._wake.set()
+        else:
+            self._intake.store_loss(self, lost)
+
     def _take(self, message: AgentMessage) -> None:
         if isinstance(message, Goodbye):
             self.session.goodbye()
+            return
+        if isinstance(message, Lost):
+            self._take_loss(message)
             return
         self.session.take_frame()
         match message:
@@ -208,8 +221,6 @@ class Connection:
                 self._intake.desk.result(self.agent_id, message)
             case TaskPart():
                 self._intake.desk.part(self.agent_id, message)
-            case Lost():
-                self._intake.store_loss(self, message)
             case DeploymentReport():
                 if message.state is DeploymentState.RUNNING:
                     self.running = Running(message.name, message.release, message.bundle_id)

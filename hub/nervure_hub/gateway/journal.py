@@ -8,8 +8,8 @@ Rules
     3. When a write or a sync fails, everything queued at that moment fails too, up to ``resume``: were a later batch of
        the same stream accepted, its acknowledgement would cover the hole.
     4. ``journal.json`` names the journal for good (a random id), so that compaction can't mistake a wiped and refilled
-       folder for the old one. ``watermarks.json`` is written before segments are given away; the marks are rebuilt from
-       it and from the records that are left.
+       folder for the old one. ``watermarks.json`` is written before segments are given away, or after, where only that
+       makes room for it; the marks are rebuilt from it and from the records that are left.
     5. Readers see durable records only.
 
 Order: ``Journal(folder, …)`` (blocks: recovery) → ``start`` → ``submit`` … → ``close``.
@@ -101,6 +101,8 @@ class Journal(Generic[T]):
         try:
             self.journal_id = _identity(self._disk, folder)
             self._log = SegmentLog(folder, segment_bytes=segment_bytes, quota_bytes=quota_bytes, disk=self._disk)
+            # What the last process wrote and did not sync is believed from here on: agents are told so.
+            self._log.sync()
             self.marks = _marks_of(self._disk, folder, self._log)
         except BaseException:
             self._release()
@@ -287,12 +289,23 @@ class Journal(Generic[T]):
 
     def _dropped(self, command: _Drop) -> int | NervureError:
         try:
-            _save_marks(self._disk, self.folder, command.marks)
-            return self._log.drop_before(command.seq)
-        except OSError as error:
-            return WorldError(f"{self.folder}: can't write the watermarks: {error.strerror}", hint="check the disk")
+            saved = self._saved(command.marks)
+            freed = self._log.drop_before(command.seq)
         except NervureError as error:
             return error
+        if not saved and not self._saved(command.marks):
+            _log.warning(
+                "journal %s: no room for the watermarks; after a restart repeats are stored again", self.folder
+            )
+        return freed
+
+    def _saved(self, marks: bytes) -> bool:
+        """Save the marks; on a full disk that may work only once segments have gone."""
+        try:
+            _save_marks(self._disk, self.folder, marks)
+        except OSError:
+            return False
+        return True
 
     def _deliver(self, durable: list[T], failed: list[T], error: NervureError | None, size: int) -> None:
         self.queued_bytes -= size
@@ -357,4 +370,6 @@ def _marks_of(disk: Disk, folder: Path, log: SegmentLog) -> Watermarks:
             continue
         if isinstance(entry, StoredBatch):
             marks.commit(StreamKey(entry.agent_id, entry.batch.stream_id), entry.batch.end_seq)
+        else:
+            marks.commit(StreamKey(entry.agent_id, entry.lost.stream_id), entry.lost.to_seq)
     return marks

@@ -235,8 +235,7 @@ class GatewayServer:
         self._counts.lost += lost.to_seq - lost.from_seq
         hello = connection.session.hello
         entry = StoredLoss(hello.agent_id, self._roster.region_of(hello), self._now_us(), lost)
-        # No mark moves: what lies below the loss may still be on its way.
-        self._submit(LOSS, encode_record(entry), _Token(connection, lost.stream_id, 0, 0, 0))
+        self._submit(LOSS, encode_record(entry), _Token(connection, lost.stream_id, lost.to_seq, 0, 0))
 
     async def room(self) -> None:
         await self._room.wait()
@@ -318,8 +317,6 @@ class GatewayServer:
     def _on_durable(self, tokens: list[_Token]) -> None:
         self._make_room()
         for token in tokens:
-            if not token.count:
-                continue
             self._counts.stored += token.count
             key = StreamKey(token.connection.agent_id, token.stream_id)
             self._journal.marks.commit(key, token.end_seq)

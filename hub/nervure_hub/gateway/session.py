@@ -2,8 +2,8 @@
 
 Rules
     1. The first frame is checked by ``greet`` before a session exists; the agent's protocol must be ours.
-    2. Credits bound what is in flight: an agent may send ``credit_bytes`` of payload, and gets back exactly what became
-       durable or was dropped. An agent that sends more breaks the contract.
+    2. Credits bound what is in flight: an agent may send a batch while any credit is left, so it overdraws by less than
+       one frame, and gets back exactly what became durable or was dropped. An agent that sends more breaks the contract.
     3. Acknowledgements are coalesced: ``due`` returns at most one Ack a stream and one Credit, whatever piled up.
     4. No frame is answered before its bytes are durable; a repeat is acknowledged at once, if what it repeats is.
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from nervure_core.errors import ConfigurationError, PeerError
 from nervure_core.events import EventBatch
 from nervure_core.ids import STREAM_ID_BYTES, check_name
-from nervure_core.messages import PROTOCOL, Ack, Credit, Hello, HubMessage, Refused
+from nervure_core.messages import PROTOCOL, Ack, Credit, Hello, HubMessage, Lost, Refused
 from nervure_hub.gateway.session_states import SessionEvent, SessionState, SessionViolation, step
 from nervure_hub.gateway.watermarks import StreamKey, Taken, Watermarks
 
@@ -134,9 +134,9 @@ class HubSession:
         """
         self.state = step(self.state, SessionEvent.FRAME)
         size = len(batch.payload)
-        over = self._in_flight_bytes + self._freed_bytes + size - self._credit_bytes
-        if over > 0:
-            raise CreditExceeded(self.hello.agent_id, over)
+        outstanding = self._in_flight_bytes + self._freed_bytes
+        if outstanding >= self._credit_bytes:
+            raise CreditExceeded(self.hello.agent_id, outstanding + size - self._credit_bytes)
         taken = self._marks.accept(self.key(batch.stream_id), batch.first_seq, batch.end_seq)
         if taken is Taken.REPEAT:
             self._freed_bytes += size
@@ -145,8 +145,20 @@ class HubSession:
             self._in_flight_bytes += size
         return taken
 
+    def take_loss(self, lost: Lost) -> Taken:
+        """Decide about a report of loss; what is not a REPEAT goes to the journal, then ``became_durable`` is due.
+
+        Raises:
+            SessionViolation: None may come now.
+        """
+        self.take_frame()
+        taken = self._marks.accept(self.key(lost.stream_id), lost.from_seq, lost.to_seq)
+        if taken is Taken.REPEAT:
+            self._unacked.add(lost.stream_id)
+        return taken
+
     def take_frame(self) -> None:
-        """Note any frame but Hello, events and Goodbye.
+        """Note any frame but Hello, events, losses and Goodbye.
 
         Raises:
             SessionViolation: None may come now.

@@ -5,9 +5,11 @@ Rules
        ``durable`` (on disk); ``durable <= accepted`` always.
     2. A batch wholly below ``accepted`` is a repeat and dropped. One that reaches above is taken whole, since a
        gateway never opens a payload; compaction cuts the overlap by sequence.
-    3. A gap is no error: what lies in it was acknowledged by another gateway or declared lost by the agent.
-    4. After a failed write ``rollback`` forgets what was accepted but not durable, so that the repeat is taken.
-    5. Marks survive a restart: they are rebuilt from the journal, on top of a snapshot that is written whenever the
+    3. A report of loss moves the marks as events do: the agent sends in order, so nothing below it is still on its way,
+       and without it an agent whose last word is a loss could never be done.
+    4. A gap is no error: what lies in it was acknowledged by another gateway or declared lost by the agent.
+    5. After a failed write ``rollback`` forgets what was accepted but not durable, so that the repeat is taken.
+    6. Marks survive a restart: they are rebuilt from the journal, on top of a snapshot that is written whenever the
        journal gives segments away (``snapshot`` and ``restore``; JSON, because a person may have to read it).
 
 >>> marks = Watermarks()

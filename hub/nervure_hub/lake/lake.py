@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from nervure_core.clock import Clock, SystemClock
@@ -41,11 +40,6 @@ from nervure_hub.lake.table import EventTable, RowTable
 
 _log = logging.getLogger(__name__)
 _NOWHERE = 1 << 62
-_ISLANDS = """
-    SELECT agent, stream, min(seq), max(seq) + 1 FROM (
-        SELECT agent, stream, seq, seq - row_number() OVER (PARTITION BY agent, stream ORDER BY seq) AS island FROM stored
-    ) GROUP BY agent, stream, island
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +68,8 @@ class _Inlet:
     tables: list[Any] = field(default_factory=list[Any])
     pending_bytes: int = 0
     committed_seq: int = 0
+    dropped_seq: int = 0
+    """Up to where the journal was told to give its segments away."""
 
 
 class Lake:
@@ -196,6 +192,7 @@ class Lake:
             # The first reading only tells which journal it is; so does one after the folder was wiped.
             inlet.journal_id = found.journal_id
             inlet.next_seq = inlet.committed_seq = await asyncio.to_thread(self._table.taken_up_to, found.journal_id)
+            inlet.dropped_seq = 0
             return True
         inlet.tables += await asyncio.to_thread(self._open_records, found.records)
         inlet.pending_bytes += sum(len(record.payload) for record in found.records)
@@ -203,14 +200,17 @@ class Lake:
         return found.more
 
     async def _commit(self, inlet: _Inlet) -> None:
-        if inlet.next_seq == inlet.committed_seq:
+        if inlet.next_seq != inlet.committed_seq:
+            if inlet.tables:
+                await asyncio.to_thread(self._table.append, inlet.tables, inlet.journal_id, inlet.next_seq)
+                self._commits += 1
+            inlet.tables, inlet.pending_bytes, inlet.committed_seq = [], 0, inlet.next_seq
+        if inlet.dropped_seq == inlet.committed_seq:
             return
-        if inlet.tables:
-            await asyncio.to_thread(self._table.append, inlet.tables, inlet.journal_id, inlet.next_seq)
-            self._commits += 1
-        inlet.tables, inlet.pending_bytes, inlet.committed_seq = [], 0, inlet.next_seq
+        # Tried again until it works: a journal that is full takes nothing new that could be the next occasion.
         try:
             await inlet.source.drop_journal(inlet.committed_seq)
+            inlet.dropped_seq = inlet.committed_seq
         except NervureError as error:
             _log.info("journal of %s keeps its segments for now: %s", inlet.source.name, error.message)
 
@@ -241,8 +241,6 @@ class Lake:
 
     def _read_ranges(self) -> dict[tuple[str, str], SeqRanges]:
         seen: dict[tuple[str, str], SeqRanges] = {}
-        with duckdb.connect(config={"threads": str(self._config.query_threads)}) as database:
-            database.register("stored", self._table.dataset())
-            for agent, stream, start, end in database.execute(_ISLANDS).fetchall():
-                seen.setdefault((agent, stream), SeqRanges()).add(start, end)
+        for agent, stream, start, end in self._table.ranges(self._config.query_threads):
+            seen.setdefault((agent, stream), SeqRanges()).add(start, end)
         return seen

@@ -7,9 +7,11 @@ Data), and nothing of ours is needed for that.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
@@ -17,6 +19,11 @@ from deltalake.exceptions import DeltaError
 from nervure_core.errors import WorldError
 from nervure_hub.lake.rows import PARTITIONS, SCHEMA
 
+_ISLANDS = """
+    SELECT agent, stream, min(seq), max(seq) + 1 FROM (
+        SELECT agent, stream, seq, seq - row_number() OVER (PARTITION BY agent, stream ORDER BY seq) AS island FROM stored
+    ) GROUP BY agent, stream, island
+"""
 _WRITER = WriterProperties(compression="ZSTD", compression_level=3)
 
 
@@ -33,6 +40,10 @@ class RowTable(Protocol):
 
     def dataset(self) -> Any:
         """Return what DuckDB scans."""
+        ...
+
+    def ranges(self, threads: int) -> Iterable[tuple[str, str, int, int]]:
+        """Return (agent, stream, first, end) of every run of sequences that is here."""
         ...
 
 
@@ -85,6 +96,16 @@ class EventTable:
         """
         table = self._open()
         return table.to_pyarrow_dataset() if table is not None else SCHEMA.empty_table()
+
+    def ranges(self, threads: int) -> list[tuple[str, str, int, int]]:
+        """Return (agent, stream, first, end) of every run of sequences that is here.
+
+        Raises:
+            WorldError: The table can't be read.
+        """
+        with duckdb.connect(config={"threads": str(threads)}) as database:
+            database.register("stored", self.dataset())
+            return database.execute(_ISLANDS).fetchall()
 
     def _open(self) -> DeltaTable | None:
         try:

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from nervure_core.events import EventBatch, EventKind, PayloadCodec
-from nervure_core.messages import Ack, Credit, Goodbye, Heartbeat, Hello, Refused
+from nervure_core.messages import Ack, Credit, Goodbye, Heartbeat, Hello, Lost, Refused
 from nervure_hub.gateway.session import Admission, CreditExceeded, HubSession, greet
 from nervure_hub.gateway.session_states import TRANSITIONS, SessionEvent, SessionState, SessionViolation, step
 from nervure_hub.gateway.watermarks import StreamKey, Taken, Watermarks
@@ -88,10 +88,30 @@ def test_credit_bounds_what_is_in_flight_until_it_has_gone_back() -> None:
     talk.take_events(batch(1, 1))
     marks.commit(talk.key(STREAM), 2)
     talk.became_durable(STREAM, 100)
-    with pytest.raises(CreditExceeded, match="50 bytes"):
-        talk.take_events(batch(2, 1))
+    # 50 bytes are left: an agent may overdraw by the rest of one batch, else it could not use them.
+    talk.take_events(batch(2, 1))
+    with pytest.raises(CreditExceeded, match="150 bytes"):
+        talk.take_events(batch(3, 1))
     talk.due()
-    assert talk.take_events(batch(2, 1)) is Taken.NEW
+    assert talk.take_events(batch(3, 1)) is Taken.NEW
+
+
+def test_a_loss_moves_the_marks_once() -> None:
+    talk, marks = session()
+    lost = Lost(STREAM, 2, 9, "quota")
+    assert talk.take_loss(lost) is Taken.NEW
+    assert talk.take_loss(lost) is Taken.REPEAT
+    marks.commit(talk.key(STREAM), 9)
+    assert talk.due() == (Ack(STREAM, 9),)
+
+
+def test_nothing_is_taken_after_the_end() -> None:
+    talk, _ = session()
+    talk.end()
+    with pytest.raises(SessionViolation):
+        talk.take_events(batch(0, 1))
+    with pytest.raises(SessionViolation):
+        talk.take_loss(Lost(STREAM, 0, 1, "quota"))
 
 
 def test_low_credit_presses() -> None:

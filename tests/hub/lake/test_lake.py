@@ -210,3 +210,20 @@ def test_ranges_are_a_set(parts: list[tuple[int, int]]) -> None:
     assert all(seq in ranges for seq in model)
     flat = [edge for pair in ranges.ranges() for edge in pair]
     assert flat == sorted(set(flat))
+
+
+async def test_giving_segments_away_is_tried_until_it_works(tmp_path: Path) -> None:
+    class Stubborn(Source):
+        refusals = 2
+
+        async def drop_journal(self, seq: int) -> int:
+            if self.refusals:
+                self.refusals -= 1
+                raise WorldError("not now")
+            return await super().drop_journal(seq)
+
+    source = Stubborn("a", batch(0, 3))
+    lake = opened(tmp_path, source)
+    for _ in range(3):
+        await lake.compact()
+    assert source.dropped == 1
