@@ -45,6 +45,24 @@ def test_ready_status_and_a_clean_stop(started: tuple[subprocess.Popen[str], dic
     assert (process.returncode, out, err) == (0, "", "")
 
 
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_with_a_ray_of_its_own(tmp_path: Path) -> None:
+    argv = [*(word for word in UP if word != "--in-process"), "--data", str(tmp_path), "--json"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        # The driver, two gateways, directory, lake and controllers.
+        assert (ready["pids"][0], len(ready["pids"])) == (process.pid, 6)
+        shown = run("hub", "status", "--api", ready["api"])
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+    assert shown.returncode == 0, shown.stderr
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert not [pid for pid in ready["pids"] if Path(f"/proc/{pid}").exists()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
