@@ -214,7 +214,8 @@ class ProcessAgents:
             if self._session_ids.get(name) != device["session_id"]:
                 self._session_ids[name] = str(device["session_id"])
                 self._recorder.session(name, region, self._recorder.at_wall(float(device["connected_at_s"])))
-            self._recorder.release(name, int(device["running"]["release"]))
+            if release := int(device["running"]["release"]):  # 0 is no model yet
+                self._recorder.release(name, release)
             self._last[name] = _from_device(region, device)
 
     def lost_hub(self, region: str, at_s: float) -> None:

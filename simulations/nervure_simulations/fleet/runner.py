@@ -116,7 +116,7 @@ class _Run:
                 lead = apis[self._safe_region()]
                 await self._deploy(lead, bundle, watcher)
                 await self._first_flows(traffic, watcher)
-                await self._learn(lead, hubs, watcher, processes)
+                await self._learn(lead, hubs, watcher, processes, group)
                 recorder.phase(f"rounds are over, release {found.latest_release} is the last accepted; traffic goes on")
                 comparing = group.create_task(learn_alone(self._supervisor, self._folder))
                 await self._settle(watcher, lead)
@@ -230,7 +230,9 @@ class _Run:
             "through with their first flows",
         )
 
-    async def _learn(self, api: HubApi, hubs: Mapping[str, Hub], watcher: Watcher, processes: ProcessAgents) -> None:
+    async def _learn(
+        self, api: HubApi, hubs: Mapping[str, Hub], watcher: Watcher, processes: ProcessAgents, group: asyncio.TaskGroup
+    ) -> None:
         learning = self._scenario.learning
         run_id = await api.start_rounds(round_settings(self._scenario))
         self._recorder.phase(f"{_count(learning.rounds, 'round')} of {learning.strategy} begin")
@@ -242,6 +244,7 @@ class _Run:
                 for fault in due:
                     waiting.remove(fault)
                     await self._strike(fault, hubs[fault.region], watcher, processes)
+                    group.create_task(self._note_rehoming(fault, watcher))
         if self._found.run.get("state") == "failed":
             raise FleetError(
                 f"the rounds failed: {self._found.run.get('message')}", hint=f"the hubs' logs are in {self._logs}"
@@ -257,6 +260,16 @@ class _Run:
         processes.lost_hub(fault.region, at_s)
         self._found.faults.append(Struck(fault.kind, fault.region, at_s, killed))
         self._recorder.phase(f"killed the hub of {fault.region}: {killed} processes, SIGKILL", kind="fault")
+
+    async def _note_rehoming(self, fault: Fault, watcher: Watcher) -> None:
+        """Say when every agent has a session with a living hub again."""
+        await self._wait(
+            lambda: [name for name, one in watcher.readings().items() if one.region in ("", fault.region)],
+            CONNECT_WITHIN_S,
+            f"in session elsewhere after the hub of {fault.region} was killed",
+            must=False,
+            done=f"every agent of {fault.region} is in session with another hub",
+        )
 
     async def _settle(self, watcher: Watcher, api: HubApi) -> None:
         """Wait until traffic is over, everything is delivered, and everybody runs the latest model."""
@@ -293,8 +306,10 @@ class _Run:
         found.hub_rss_mib = dict(watcher.rss_mib)
         await self._supervisor.stop()
 
-    async def _wait(self, missing: Callable[[], list[str]], within_s: float, what: str, *, must: bool = True) -> None:
-        """Wait until nobody is missing.
+    async def _wait(
+        self, missing: Callable[[], list[str]], within_s: float, what: str, *, must: bool = True, done: str = ""
+    ) -> None:
+        """Wait until nobody is missing, then say so.
 
         Raises:
             FleetError: Somebody still is after ``within_s`` seconds, and everybody must be there.
@@ -309,6 +324,8 @@ class _Run:
                 self._recorder.phase(text, kind="late")
                 return
             await asyncio.sleep(LOOK_EVERY_S)
+        if done:
+            self._recorder.phase(done, kind="recovery")
 
     def _safe_region(self) -> str:
         """Return a region whose hub nobody is going to kill: the runner talks to that one."""
