@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
-
-from nervure_core.errors import PeerError, WorldError
-
-_CALL_S = 10.0
+from nervure_hub.commands.client import Api
 
 
 def fetch_status(api: str) -> dict[str, Any]:
     """Return ``{"hub": …, "stats": …}``.
 
     Raises:
-        WorldError: Nothing answers at that URL.
-        PeerError: What answers is no hub.
+        NervureError: The hub is away, refuses, or can't say; the family says which.
     """
-    try:
-        with httpx.Client(base_url=api, timeout=_CALL_S) as client:
-            answers = {name: client.get(f"/v1/{name}").raise_for_status().json() for name in ("hub", "stats")}
-    except httpx.HTTPStatusError as error:
-        raise PeerError(f"{api} answered {error.response.status_code}", hint="is that the API of a hub?") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise WorldError(
-            f"no hub answers at {api}: {error}", hint="start one with `nervure hub up`, or give --api URL"
-        ) from error
-    except ValueError as error:
-        raise PeerError(f"{api} answered something that is no JSON", hint="is that the API of a hub?") from error
-    return answers
+    with Api(api) as client:
+        return {name: client.get(f"/v1/{name}") for name in ("hub", "stats")}
 
 
 def render_status(status: dict[str, Any]) -> str:
