@@ -356,7 +356,9 @@ class SegmentLog:
             self._segments.append(_Segment(path, first, end, good))
         if self._segments:
             self._next_seq = max(segment.end_seq for segment in self._segments)
-            # A process that was killed leaves its last writes to the system's cache: readable, and not yet durable.
+            # A process that was killed leaves its last writes, and the names of its files, to the system's cache:
+            # readable, and not yet durable.
+            self._disk.sync_folder(self._folder)
             self._synced_seq = self._segments[-1].first_seq
             self._open_segment(self._next_seq, fresh=False)
             last = self._disk.read(self._segments[-1].path)

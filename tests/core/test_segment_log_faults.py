@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -48,6 +49,24 @@ def test_what_a_killed_process_left_is_durable_once_it_is_believed(seed: int) ->
     assert log.synced_seq == log.next_seq == 1
     disk.power_cut()
     assert opened(mounted(disk)).next_seq == 1
+
+
+@pytest.mark.parametrize("operations", range(4))
+@pytest.mark.parametrize("seed", range(5))
+def test_a_segment_whose_name_was_never_synced_is_kept_once_it_is_believed(seed: int, operations: int) -> None:
+    disk = MemoryDisk(random.Random(seed))
+    mount = mounted(disk)
+    mount.crash_in = operations
+    with contextlib.suppress(WorldError):
+        log = opened(mount)
+        log.append(b"first")
+        log.sync()
+    mount.kill()
+    log = opened(mounted(disk))
+    log.append(b"second")
+    upto = log.sync()
+    disk.power_cut()
+    assert opened(mounted(disk)).next_seq == upto
 
 
 def test_a_log_opens_on_a_disk_that_can_not_sync_and_believes_nothing_yet() -> None:
