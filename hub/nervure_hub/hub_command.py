@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -125,6 +126,8 @@ async def _serve(config: HubConfig, *, as_json: bool) -> None:
 
         running: Any = InProcessHub(config)
     else:
+        if not config.ray_address:
+            _keep_ray_private()
         from nervure_hub.supervisor import RayHub
 
         if not as_json:
@@ -140,6 +143,16 @@ async def _serve(config: HubConfig, *, as_json: bool) -> None:
         raise KeyboardInterrupt from None
     if not as_json:
         click.echo("stopped; everything acknowledged is in " + str(config.data.resolve()), err=True)
+
+
+def _keep_ray_private() -> None:
+    """Let only this hub's processes talk to the Ray that it starts; call before Ray is imported, which reads this.
+
+    Ray listens on every interface whatever address it is told, so without a token it would take orders from the
+    network. The token goes by the environment, which Ray's processes inherit, never by a command line.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _ready_line(config: HubConfig, running: _Hub) -> str:

@@ -92,7 +92,7 @@ def main() -> None:
             num_cpus=int(sys.argv[1]),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",  # nobody else's business
+            _node_ip_address="127.0.0.1",  # Ray listens on all interfaces all the same: the token keeps others out
             log_to_driver=False,
             configure_logging=False,
             _temp_dir=str(folder),

@@ -54,6 +54,15 @@ def test_with_a_ray_of_its_own(tmp_path: Path) -> None:
         ready = json.loads(process.stdout.readline())
         # The driver, two gateways, directory, lake and controllers.
         assert (ready["pids"][0], len(ready["pids"])) == (process.pid, 6)
+        # Ray listens on every interface: its processes must want a token, and it must not stand in a command line.
+        settings = dict(
+            pair.split("=", 1)
+            for pair in Path(f"/proc/{ready['pids'][1]}/environ").read_text().split("\0")
+            if "=" in pair
+        )
+        assert settings["RAY_AUTH_MODE"] == "token"
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+        assert not [line for line in lines if settings["RAY_AUTH_TOKEN"].encode() in line]
         shown = run("hub", "status", "--api", ready["api"])
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)
