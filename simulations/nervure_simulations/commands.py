@@ -52,6 +52,7 @@ def simulate(
       nervure simulate --list
       nervure simulate three-regions --out out/demo
       nervure simulate three-regions --strategy fedmedian --rounds 15 --no-fault
+      nervure simulate iot-23 --data iot-23-captures
       nervure simulate ./my.yaml --agents 12 --json
     """
     from nervure_simulations.scenarios import Overrides, load_scenario, shipped_scenarios
@@ -67,7 +68,11 @@ def simulate(
         return
     if scenario is None:
         raise ConfigurationError("no scenario is given", hint="nervure simulate --list shows those there are")
-    load_scenario(scenario)  # its mistakes are told before captures are read
+    wanted = load_scenario(scenario)  # its mistakes are told before captures are read
+    if wanted.traffic.needs_data and data is None:
+        raise ConfigurationError(
+            f"scenario {wanted.name} is about captures that are not shipped", hint="give their folder with --data DIR"
+        )
     from nervure_simulations.sites import load_iot23, load_sites
 
     sites = load_sites() if data is None else load_iot23(data)

@@ -15,7 +15,7 @@ def test_the_list_names_scenarios_for_people_and_programs() -> None:
     human = CliRunner().invoke(simulate, ["--list"])
     assert "three-regions" in human.output
     rows = json.loads(CliRunner().invoke(simulate, ["--list", "--json"]).output)
-    assert [row["name"] for row in rows] == ["one-region", "three-regions"]
+    assert [row["name"] for row in rows] == ["iot-23", "one-region", "three-regions"]
 
 
 def test_help_has_an_example() -> None:
@@ -29,6 +29,7 @@ def test_help_has_an_example() -> None:
         (["four-regions"], "there is no scenario 'four-regions'"),
         (["./gone.yaml"], "gone.yaml: can't be read"),
         (["three-regions", "--rounds", "0"], "learning.rounds"),
+        (["iot-23"], "captures that are not shipped"),
         (["three-regions", "--agents", "2"], "each needs at least one agent"),
     ],
 )

@@ -19,7 +19,7 @@ def written(tmp_path: Path, text: str) -> str:
 
 
 def test_every_shipped_scenario_is_valid_and_named_like_its_file() -> None:
-    assert [scenario.name for scenario in shipped_scenarios()] == ["one-region", "three-regions"]
+    assert [scenario.name for scenario in shipped_scenarios()] == ["iot-23", "one-region", "three-regions"]
     demo = load_scenario("three-regions")
     assert list(demo.regions) == ["americas", "europe", "asia"]
     assert (demo.total_agents, demo.learning.rounds, demo.faults[0].region) == (30, 10, "europe")
@@ -57,7 +57,7 @@ def test_a_wrong_scenario_is_refused_by_file_field_and_value(tmp_path: Path, tex
 
 
 def test_a_name_nobody_ships_lists_those_there_are() -> None:
-    with pytest.raises(ScenarioError, match="shipped are one-region, three-regions"):
+    with pytest.raises(ScenarioError, match="shipped are iot-23, one-region, three-regions"):
         load_scenario("four-regions")
 
 

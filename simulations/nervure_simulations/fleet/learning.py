@@ -42,7 +42,12 @@ def round_settings(scenario: Scenario) -> dict[str, Any]:
         "interval_s": learning.interval_s,
         "deadline_s": learning.deadline_s,
         "straggler_s": learning.straggler_s,
-        "judge": {"heldout": HELDOUT},
+        "join": learning.join,
+        "judge": {
+            "heldout": HELDOUT,
+            "max_f1_drop": learning.max_f1_drop,
+            "tolerated_worst_site_fpr": learning.tolerated_worst_site_fpr,
+        },
         "seed": scenario.seed,
         "note": f"scenario {scenario.name}",
     }

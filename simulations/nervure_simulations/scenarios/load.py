@@ -1,7 +1,7 @@
 """Find a scenario by name or path, read it, and say clearly what is wrong with it.
 
 >>> [scenario.name for scenario in shipped_scenarios()]
-['one-region', 'three-regions']
+['iot-23', 'one-region', 'three-regions']
 """
 
 from __future__ import annotations

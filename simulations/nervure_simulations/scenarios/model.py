@@ -55,6 +55,8 @@ class Region(Part):
 class Traffic(Part):
     """What the agents see."""
 
+    needs_data: bool = False
+    """Whether it is about captures that are not shipped, so that ``--data`` has to be given."""
     replay_s: float = Field(default=150.0, gt=0, le=86_400)
     """The rest of what each agent sees is spread evenly over this many seconds."""
     history: float = Field(default=0.3, ge=0, lt=1)
@@ -82,6 +84,12 @@ class Learning(Part):
     """FedProx's pull towards the global weights; 0 for the other strategies."""
     server_momentum: float = Field(default=0.5, ge=0, lt=1)
     """Share of the last round's step that the leader adds to this round's."""
+    join: Literal["examples", "equal"] = "examples"
+    """How the leader weighs the regions: by the examples behind them, or each the same."""
+    max_f1_drop: float = Field(default=0.02, ge=0, le=1)
+    """How much lower than the current model's F1 a candidate's may be."""
+    tolerated_worst_site_fpr: float = Field(default=0.1, ge=0, le=1)
+    """Up to this false positive rate of the worst site no increase is held against a candidate."""
     quorum: float = Field(default=0.6, gt=0, le=1)
     """Share of a region's agents whose updates are enough to close its round."""
     interval_s: float = Field(default=5.0, ge=0, le=3600)
