@@ -43,17 +43,19 @@ def simulate_scenario(scenario: Scenario, out: Path, sites: list[Site], *, as_js
     display = open_display("json" if as_json else "live", sys.stdout)
     report: Report | None = None
     try:
-        report = asyncio.run(_interruptible(run_fleet(scenario, out, sites, display=display, command=command)))
+        finished = report = asyncio.run(
+            _interruptible(run_fleet(scenario, out, sites, display=display, command=command))
+        )
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(CANCELLED)
     finally:
         display.finish(report)
         logging.getLogger().removeHandler(handler)
         handler.close()
-    _, page = write_report(report, out)
+    _, page = write_report(finished, out)
     if not as_json:
-        print_summary(report, page, sys.stdout)
-    return all(bar.met is not False for bar in report.bars)
+        print_summary(finished, page, sys.stdout)
+    return all(bar.met is not False for bar in finished.bars)
 
 
 async def _interruptible(run: Coroutine[Any, Any, Report]) -> Report:

@@ -108,7 +108,8 @@ def test_a_truncated_capture_gives_what_it_holds_and_says_so(tmp_path: Path) -> 
     (only,) = drain(pipeline)
     assert only.subject.endswith(":22/tcp")
     assert pipeline.stats()["truncated"] == 1
-    assert pipeline.problem == f"{path} ends early: the last packet is cut off"
+    # Optional in the contract, so not every pipeline has it.
+    assert getattr(pipeline, "problem", "") == f"{path} ends early: the last packet is cut off"
 
 
 def test_records_bring_the_truth_and_a_site_can_be_picked(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def test_every_fault_happens_somewhere() -> None:
 
 
 def test_a_seed_does_the_same_again_here_and_in_another_process() -> None:
-    program = "from nervure_simulations.faults import run_seed; print([run_seed(seed).digest for seed in (3, 9, 17, 88)])"
+    program = (
+        "from nervure_simulations.faults import run_seed; print([run_seed(seed).digest for seed in (3, 9, 17, 88)])"
+    )
     here = str([run_seed(seed).digest for seed in (3, 9, 17, 88)])
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
