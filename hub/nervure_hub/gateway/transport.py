@@ -52,9 +52,10 @@ class GatewayTransport:
         deadline_s: float,
         replies: asyncio.Queue[TaskReply],
     ) -> None:
+        ends_at = asyncio.get_running_loop().time() + deadline_s
         async with asyncio.TaskGroup() as tasks:
             for route, wave in waves.items():
-                tasks.create_task(self._call_along(route, wave, deadline_s, replies))
+                tasks.create_task(self._call_along(route, wave, ends_at, replies))
 
     async def push_desired(self, desired: Mapping[str, Desired]) -> frozenset[str]:
         taken: set[str] = set()
@@ -69,28 +70,28 @@ class GatewayTransport:
         self,
         route: tuple[str, ...],
         orders: Mapping[str, TaskOrder],
-        deadline_s: float,
+        ends_at: float,
         replies: asyncio.Queue[TaskReply],
     ) -> None:
-        open_orders = dict(orders)
-        ends_at = asyncio.get_running_loop().time() + deadline_s
-        for name in route:
-            wave, asked = dict(open_orders), set(open_orders)
-            left_s = max(ends_at - asyncio.get_running_loop().time(), 0.0)
+        if not route:
+            for agent_id, order in orders.items():
+                replies.put_nowait(TaskReply(agent_id, order.task_id, ok=False, error=NOT_HERE, content=b""))
+            return
+        name, others = route[0], route[1:]
+        asked = set(orders)
+        left_s = max(ends_at - asyncio.get_running_loop().time(), 0.0)
+        async with asyncio.TaskGroup() as tasks:
             try:
-                async for reply in self._gateways[name].call(wave, left_s):
+                async for reply in self._gateways[name].call(orders, left_s):
                     asked.discard(reply.agent_id)
                     if reply.error == NOT_HERE:
-                        continue
-                    open_orders.pop(reply.agent_id, None)
-                    replies.put_nowait(reply)
+                        # At once, not when the wave is over: another agent of it may take all the time there is.
+                        missed = {reply.agent_id: orders[reply.agent_id]}
+                        tasks.create_task(self._call_along(others, missed, ends_at, replies))
+                    else:
+                        replies.put_nowait(reply)
             except NervureError as error:
                 # It may have died with orders under way; whether they were done nobody knows, so they aren't repeated.
                 for agent_id in asked:
-                    order = open_orders.pop(agent_id)
                     text = f"{name} failed: {error.message}"
-                    replies.put_nowait(TaskReply(agent_id, order.task_id, ok=False, error=text, content=b""))
-            if not open_orders:
-                return
-        for agent_id, order in open_orders.items():
-            replies.put_nowait(TaskReply(agent_id, order.task_id, ok=False, error=NOT_HERE, content=b""))
+                    replies.put_nowait(TaskReply(agent_id, orders[agent_id].task_id, ok=False, error=text, content=b""))
