@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from nervure_core.messages import Desired, TaskKind, TaskOrder
 from nervure_hub.context import TaskReply
 from nervure_hub.directory import Directory
+from nervure_hub.gateway.links import JournalSlice
 from nervure_hub.gateway.server import NOT_HERE
 from nervure_hub.gateway.transport import GatewayTransport
 
@@ -25,6 +26,12 @@ class Gateway:
         return frozenset()
 
     async def set_hubs(self, hubs: tuple[str, ...]) -> None: ...
+
+    async def read_journal(self, from_seq: int, max_bytes: int) -> JournalSlice:
+        raise AssertionError("a transport has no business with journals")
+
+    async def drop_journal(self, seq: int) -> int:
+        raise AssertionError("a transport has no business with journals")
 
     async def call(self, orders: Mapping[str, TaskOrder], deadline_s: float) -> AsyncIterator[TaskReply]:
         for agent_id, order in orders.items():
