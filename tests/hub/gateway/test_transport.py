@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from nervure_core.messages import Desired, TaskKind, TaskOrder
 from nervure_hub.context import TaskReply
 from nervure_hub.directory import Directory
-from nervure_hub.gateway.links import JournalSlice
+from nervure_hub.gateway.journal import JournalSlice
 from nervure_hub.gateway.server import NOT_HERE
 from nervure_hub.gateway.transport import GatewayTransport
 
