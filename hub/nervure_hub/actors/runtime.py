@@ -1,7 +1,8 @@
 """Ray itself: connected to, or started on this machine, quietly.
 
-Rules: no dashboard, no usage statistics, a small object store (a hub keeps nothing in it), only loopback when we start
-it; gRPC's fork handlers are off in every process, since a worker that forks after gRPC has started may hang.
+Rules: no dashboard, no usage statistics, a small object store (a hub keeps nothing in it); gRPC's fork handlers are off
+in every process, since a worker that forks after gRPC has started may hang. Ray listens on every interface, whatever
+address it is given: ``hub_command`` sets a token before Ray is imported, which is what keeps others out.
 """
 
 from __future__ import annotations
